@@ -1,0 +1,1 @@
+"""The server: devices, proved traces, and who may see them."""

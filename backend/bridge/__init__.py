@@ -1,0 +1,1 @@
+"""MQTT in, use-cases, signed receipts out."""

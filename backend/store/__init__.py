@@ -1,0 +1,1 @@
+"""Tables and queries, one aggregate a file; a store never commits."""

@@ -1,0 +1,1 @@
+"""One sentence of the product a module; each owns its transaction."""

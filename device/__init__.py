@@ -1,0 +1,1 @@
+"""The agent in the car: frame, decode, sample, batch, sign, spool, publish."""

@@ -1,0 +1,1 @@
+"""Frame, decode, sample: pure code from bus bytes to rows worth keeping."""

@@ -1,0 +1,1 @@
+"""The asyncio shell around the engine: wiring, pumps, health and the command line."""

@@ -1,0 +1,1 @@
+"""What travels between car, cloud and court: defined once, worked in hex in SPEC.md."""

@@ -1,0 +1,1 @@
+"""The `tbox` command: finds command groups by entry point."""

@@ -1,0 +1,57 @@
+"""What every test shares: Hypothesis profiles, the recordings, and the rule that CI skips nothing."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+IN_CI = os.environ.get("CI") == "true"
+ROOT = Path(__file__).resolve().parent.parent
+
+# The same seeds on every machine: a red run can be repeated by anyone. `make deep` looks further.
+settings.register_profile(
+    "fast", max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("fast"), max_examples=200)
+settings.register_profile("deep", settings.get_profile("fast"), max_examples=5_000, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "fast"))
+
+
+def find_test_data() -> Path | None:
+    """Return the folder of recordings: `$TBOX_TEST_DATA`, else `../shared/data` beside the checkout."""
+    named = os.environ.get("TBOX_TEST_DATA")
+    for candidate in (Path(named) if named else None, ROOT.parent / "shared" / "data"):
+        if candidate is not None and (candidate / "MANIFEST.tsv").is_file():
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of recordings; without it the test says why it did not run."""
+    found = find_test_data()
+    if found is None:
+        pytest.skip("no recordings: set TBOX_TEST_DATA to the folder that holds MANIFEST.tsv")
+    return found
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the slow tier to CI, so that `make test` on a desk stays under five minutes."""
+    if IN_CI or config.getoption("-m"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing is excused: a skipped test is a failed one."""
+    report = yield
+    if IN_CI and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: no test may skip in CI ({report.longrepr})"
+    return report
