@@ -1,16 +1,17 @@
-"""A lot of frames: what a CAN bus or a log hands over at once, as columns.
+r"""A lot of frames: what a CAN bus or a log hands over at once, as columns.
 
 Rules:
 - One lot belongs to one bus; its rows stand in the order of reception and `t_us` never decreases within a lot
   as long as the driver's time stamps do not.
 - The identifier carries bit 31 when it is a 29-bit (extended) one, so standard 0x123 and extended 0x123 are
   different keys everywhere after this point (ISO 11898-1 knows them as different frames).
-- Payloads are zero padded to 8 bytes, or to 64 when the lot holds any CAN FD frame; `length` says how much is real.
+- Payloads are zero padded to 8 bytes, or to 64 when a payload of the lot is longer than 8; `length` says how
+  much is real.
 
 It does not decode, filter or sort. Adapters make lots, `decode` reads them.
 
 Example:
-    >>> lot = FrameLot.of("can0", [(1_000, 0x123, b"\\x01\\x02")])
+    >>> lot = FrameLot.of("can0", [(1_000, 0x123, b"\x01\x02")])
     >>> lot.size, int(lot.length[0]), lot.data.shape
     (1, 2, (1, 8))
 """
