@@ -1,0 +1,149 @@
+"""Deterministic CBOR for telemetry: one value has exactly one encoding, and only that one is read.
+
+Rules: integers within 64 bits, floats, byte and text strings, booleans, null, arrays, and maps with integer
+or text keys; no tags, no undefined, no other simple values. Shortest integers, lengths and floats; definite
+lengths; map keys in bytewise order of their encodings (RFC 8949 §4.2.1). `decode` proves all of it at once:
+what it read must encode again to the very bytes it was given. Readers above this layer tolerate unknown
+integer keys.
+
+cbor2 does the work, but its `canonical=True` still sorts keys by length first (RFC 7049 §3.9), so maps are
+put in order here and cbor2 keeps the order given. Orders do not use this module: see `strict_cbor`.
+
+Example:
+    >>> encode({100: "b", -1: "a"}).hex()
+    'a218646162206161'
+    >>> decode(bytes.fromhex("a218646162206161"), max_bytes=100)
+    {100: 'b', -1: 'a'}
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NoReturn
+
+import cbor2
+
+from protocol.errors import ProtocolError, Reject
+from protocol.limits import DEPTH_MAX
+
+_INT_MIN, _INT_MAX = -(2**64), 2**64 - 1  # major types 0 and 1; beyond it CBOR needs a tag, which we refuse
+
+
+def encode(value: object) -> bytes:
+    """Return the one deterministic encoding of a value.
+
+    Args:
+        value: int (-2⁶⁴ … 2⁶⁴-1), float, bytes, str, bool, None, a sequence or a mapping of them; enums by
+            their value.
+
+    Returns:
+        The bytes of RFC 8949 §4.2.1 core deterministic encoding.
+
+    Raises:
+        TypeError: a type that telemetry does not have.
+        ValueError: an integer beyond 64 bits, or text that is not UTF-8.
+    """
+    return _dumps(_ordered(value))
+
+
+def decode(data: bytes, *, max_bytes: int, max_depth: int = DEPTH_MAX) -> object:
+    """Read one value, strictly.
+
+    Args:
+        data: the encoded item, nothing before or after it.
+        max_bytes: longest input accepted, in bytes.
+        max_depth: deepest nesting of arrays and maps accepted; 1 is a flat array.
+
+    Returns:
+        int, float, bytes, str, bool, None, list or dict, nested.
+
+    Raises:
+        ProtocolError: TOO_LARGE above `max_bytes`, TOO_DEEP above `max_depth`, BAD_ENCODING for all else:
+            malformed, truncated, trailing bytes, tags, indefinite lengths, duplicate or unordered keys, a
+            longer form than needed.
+
+    Source: RFC 8949 §4.2.1 (deterministic encoding), §5.6 (duplicate keys).
+    """
+    if len(data) > max_bytes:
+        raise ProtocolError(Reject.TOO_LARGE, f"{len(data)} B of CBOR, at most {max_bytes} B")
+    try:
+        value: object = cbor2.loads(
+            data,
+            max_depth=max_depth,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            semantic_decoders=_NO_TAGS,
+            tag_hook=_refuse_tag,
+        )
+    except cbor2.CBORDecodeError as error:
+        code = Reject.TOO_DEEP if "nesting depth" in str(error) else Reject.BAD_ENCODING
+        raise ProtocolError(code, str(error)) from error
+    try:
+        is_same = _dumps(_ordered(value)) == data
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(Reject.BAD_ENCODING, str(error)) from error
+    if not is_same:
+        raise ProtocolError(Reject.BAD_ENCODING, "not the deterministic encoding of its value")
+    return value
+
+
+def _dumps(ordered: object) -> bytes:
+    return cbor2.dumps(ordered, encoders=_ENCODERS)
+
+
+def _shortest_float(encoder: cbor2.CBOREncoder, value: object) -> None:
+    """Write the shortest of half, single and double precision that keeps the value; every NaN is f97e00."""
+    encoder.write(cbor2.dumps(value, canonical=True))
+
+
+_ENCODERS: Mapping[type, Callable[[cbor2.CBOREncoder, object], None]] = {float: _shortest_float}
+
+
+def _ordered(value: object) -> object:
+    """Copy a value with every map in bytewise key order, checking that it has only types telemetry has."""
+    match value:
+        case None | bool() | float() | bytes():
+            return value
+        case int():
+            if not _INT_MIN <= value <= _INT_MAX:
+                raise ValueError(f"integer beyond 64 bits: {value.bit_length()} bits")
+            return int(value)
+        case str():
+            return str(value)
+        case Mapping():
+            return {key: _ordered(value[key]) for key in sorted(map(_key, value), key=cbor2.dumps)}
+        case Sequence():
+            return [_ordered(item) for item in value]
+        case _:
+            raise TypeError(f"no telemetry type: {type(value).__name__}")
+
+
+def _key(key: object) -> int | str:
+    if isinstance(key, bool) or not isinstance(key, int | str):
+        raise TypeError(f"map keys are integers or text, not {type(key).__name__}")
+    if isinstance(key, str):
+        return str(key)
+    if not _INT_MIN <= key <= _INT_MAX:
+        raise ValueError("map key beyond 64 bits")
+    return int(key)
+
+
+class _NoTags(Mapping[int, Callable[[object, bool], NoReturn]]):
+    """Stands in for cbor2's table of tag decoders, so that no tag's content is ever interpreted."""
+
+    def __getitem__(self, tag: int) -> Callable[[object, bool], NoReturn]:
+        return _refuse_tag
+
+    def __contains__(self, tag: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _refuse_tag(_value: object, _immutable: bool = False) -> NoReturn:  # noqa: FBT001, FBT002  (cbor2 calls it so)
+    raise cbor2.CBORDecodeError("tags are not part of telemetry")
+
+
+_NO_TAGS = _NoTags()

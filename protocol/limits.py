@@ -1,0 +1,153 @@
+"""Every maximum of the product, with its unit and the reason for its value.
+
+Rules: each queue, batch, message and retry has its limit here and nowhere else; a reader enforces it before
+it allocates. Units are the last word of the name. Limits are part of the protocol where a peer could exceed
+them: raising one is a new version.
+
+This module computes nothing.
+
+Example:
+    >>> PAYLOAD_BYTES_MAX
+    262144
+"""
+
+# --- Protocol: messages -------------------------------------------------------------------------------------
+
+PAYLOAD_BYTES_MAX = 262_144
+"""Bytes of one MQTT payload: every broker takes 256 KiB by default, and a lost one costs a modem seconds, not
+minutes."""
+
+SIGN1_BYTES_MAX = 16_384
+"""Bytes of a COSE_Sign1 that is not a batch header (receipt, policy, time, proofs): the largest, a policy,
+stays below 8 KiB."""
+
+HEADER_BYTES_MAX = 8_192
+"""Bytes of a batch header's COSE_Sign1: all lists at their maximum take about 6 KiB, the backend keeps it
+verbatim for years."""
+
+DEPTH_MAX = 8
+"""Nested containers in one CBOR item: our deepest, `facts`, uses 5; a bound keeps recursion off the stack's
+end."""
+
+TEXT_BYTES_MAX = 256
+"""Bytes of one text (a signal, unit, message or bus name): DBC long names reach 128; positions in logs stay
+readable."""
+
+SECTIONS_MAX = 16
+"""Sections in one batch: five exist; the rest is room for readers that meet newer writers."""
+
+SALT_BYTES = 16
+"""Bytes of salt before a section's data: 128 bits keep a withheld section's hash from being guessed."""
+
+GAPS_MAX = 32
+"""Declared gaps in one header: one arises per power cut; more wait for the next batch."""
+
+LOSSES_MAX = 32
+"""Declared lost seq ranges in one header: eviction takes neighbours, so ranges merge; more wait for the next
+batch."""
+
+SEQ_MAX = 2**53 - 1
+"""Highest seq of a chain: exact in JSON and JavaScript, and out of reach at one batch a second (285 million
+years)."""
+
+TIME_US_MAX = 2**63 - 1
+"""Highest instant in µs: fits a signed 64-bit column (292,000 years)."""
+
+COUNT_MAX = 2**53 - 1
+"""Highest value of a counter: exact in JSON and JavaScript."""
+
+# --- Protocol: receipts -------------------------------------------------------------------------------------
+
+RECEIPT_HAVE_MAX = 32
+"""`have` ranges in one receipt: a backlog sent newest first leaves few holes; a receipt stays below 2 KiB."""
+
+RECEIPT_REFUSED_MAX = 16
+"""Refused seqs in one receipt: refusals are rare and each is repeated until the chain moves past it."""
+
+RECEIPT_WANT_MAX = 16
+"""`want` ranges in one receipt: a restored backend asks again with the next receipt."""
+
+# --- Protocol: sections -------------------------------------------------------------------------------------
+
+GROUPS_MAX = 4_096
+"""Groups in one section or dictionary: the largest public DBC at hand has 331 messages; branches multiply
+it."""
+
+COLUMNS_MAX = 512
+"""Columns of one group: a 64-byte CAN FD frame holds at most 512 one-bit signals."""
+
+SIGNALS_BYTES_MAX = 67_108_864
+"""Bytes of decoded `signals` arrays (8 per cell): 60 s of three full 500 kbit/s buses are about 22 MB; a bomb
+stops here."""
+
+FIXES_MAX = 10_000
+"""Fixes in one section: 60 s of a 25 Hz receiver are 1,500."""
+
+FRAMES_MAX = 1_000_000
+"""Raw frames in one section: 60 s of three full 500 kbit/s buses are 270,000; a 16 B record each bounds
+memory."""
+
+FRAMES_BYTES_MAX = 67_108_864
+"""Bytes of decoded `frames` arrays: as `SIGNALS_BYTES_MAX`."""
+
+BUSES_MAX = 16
+"""Buses in one `frames` section: cars have 2 to 8."""
+
+WINDOWS_MAX = 64
+"""High-rate windows in one section: a few axes of a few events."""
+
+WINDOW_VALUES_MAX = 1_000_000
+"""Values of one window: 60 s of 16 kHz."""
+
+FACTS_BYTES_MAX = 1_048_576
+"""Bytes of a `facts` section after decompression: a dictionary of 4,000 signals takes about 400 KiB."""
+
+EVENTS_MAX = 1_024
+"""Events in one batch: a minute with more is noise, and the writer counts what it leaves out."""
+
+HEALTH_MAX = 256
+"""Health values in one batch: every counter of the agent, twice over."""
+
+EVENT_FIELDS_MAX = 32
+"""Fields of one event: an event is a fact, not a record set."""
+
+# --- Protocol: delivery -------------------------------------------------------------------------------------
+
+BATCH_AGE_US_MAX = 60_000_000
+"""Age in µs at which an open batch is sealed: position on screen is at most the cadence + 2 s old."""
+
+PUBLISH_WINDOW = 20
+"""Batches published and not yet acknowledged by the broker: more brings the Python client nothing
+(measured)."""
+
+# --- Protocol: orders (strict_cbor) -------------------------------------------------------------------------
+
+ORDER_BYTES_MAX = 2_048
+"""Bytes of an order: fits the microcontroller's buffer and one MQTT packet. `strict_cbor` repeats it, see
+there."""
+
+ORDER_DEPTH_MAX = 8
+"""Nested containers in an order; `strict_cbor` repeats it, see there."""
+
+# --- Protocol: policy and time ------------------------------------------------------------------------------
+
+POLICY_BYTES_MAX = 8_192
+"""Bytes of a policy document: one MQTT packet, read by people in review."""
+
+POLICY_RULES_MAX = 256
+"""Rules of one kind in a policy: more is a catalogue, not a policy."""
+
+NONCE_BYTES = 16
+"""Bytes of a nonce: 128 bits never repeat by chance."""
+
+# --- backend: database, API, enrolment, certificates --------------------------------------------------------
+
+# milliseconds; a writer waits this long for SQLite's write lock. Five group commits on a slow card, then a clear error.
+DATABASE_BUSY_MS_MAX = 10_000
+# bytes of one HTTP request body; the largest we know is an enrolment with CSR and proof, below 4 KiB.
+REQUEST_BODY_BYTES_MAX = 16_384
+# rows; a page of a list. The default fits a screen, the maximum keeps one answer below a megabyte.
+PAGE_ITEMS_DEFAULT = 100
+PAGE_ITEMS_MAX = 1_000
+# characters of an opaque paging cursor; ours are shorter, what is longer was not made by us.
+CURSOR_CHARS_MAX = 512
