@@ -140,14 +140,20 @@ POLICY_RULES_MAX = 256
 NONCE_BYTES = 16
 """Bytes of a nonce: 128 bits never repeat by chance."""
 
-# --- backend: database, API, enrolment, certificates --------------------------------------------------------
+# --- Backend: database, API -----------------------------------------------------------------------------------
 
-# milliseconds; a writer waits this long for SQLite's write lock. Five group commits on a slow card, then a clear error.
 DATABASE_BUSY_MS_MAX = 10_000
-# bytes of one HTTP request body; the largest we know is an enrolment with CSR and proof, below 4 KiB.
+"""Milliseconds a writer waits for SQLite's write lock: several group commits on a slow disk, then a clear
+error."""
+
 REQUEST_BODY_BYTES_MAX = 16_384
-# rows; a page of a list. The default fits a screen, the maximum keeps one answer below a megabyte.
+"""Bytes of one HTTP request body: the largest, an enrolment with CSR and proof, stays below 4 KiB."""
+
 PAGE_ITEMS_DEFAULT = 100
+"""Items of a page when the caller does not say: a screenful or two."""
+
 PAGE_ITEMS_MAX = 1_000
-# characters of an opaque paging cursor; ours are shorter, what is longer was not made by us.
+"""Items of a page at most: one answer stays below a megabyte and one query short."""
+
 CURSOR_CHARS_MAX = 512
+"""Characters of a paging cursor: ours are shorter; what is longer was not made by us."""

@@ -1,0 +1,129 @@
+"""One frozen object with every setting of the server, read once, all problems reported together.
+
+Rules:
+- Order of precedence: arguments (`--home`) > environment (`TBOX_...`) > `<home>/settings.toml` > default.
+- Secrets are paths, never values: keys lie in files of mode 0600 under the home.
+- Nothing is created or opened here; `tbox backend init` does that.
+
+A home holds `tbox.sqlite`, `ca/{ca.pem,ca.key}`, `keys/{receipt.key,policy.key}`, `tls/` and perhaps
+`settings.toml`.
+
+Example:
+    >>> settings = load_settings(home=Path("/srv/tbox"))
+    >>> settings.database_url
+    'sqlite+pysqlite:////srv/tbox/tbox.sqlite'
+"""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backend.errors import SettingsError
+
+DEFAULT_HOME = Path("tbox-home")
+SETTINGS_FILE = "settings.toml"
+
+
+class Settings(BaseSettings):
+    """Where the server keeps things, where it listens, and what it tells a box at enrolment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TBOX_", frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(default=DEFAULT_HOME, description="Folder of this instance: database, CA, keys.")
+    demo: bool = Field(
+        default=False,
+        description="A demonstration: published example keys are accepted. Never in production.",
+    )
+    database: str | None = Field(
+        default=None,
+        description="SQLAlchemy address of the database; default: SQLite file `tbox.sqlite` in the home.",
+    )
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
+    api_tls_cert: Path | None = Field(default=None, description="PEM certificate chain of the API.")
+    api_tls_key: Path | None = Field(default=None, description="PEM private key of the API, mode 0600.")
+    broker_host: str = Field(
+        default="localhost", description="Broker as the boxes reach it, told at enrolment."
+    )
+    broker_port: int = Field(
+        default=8883, ge=1, le=65535, description="Broker's mTLS port, told at enrolment."
+    )
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy address of the database."""
+        if self.database is not None:
+            return self.database
+        return f"sqlite+pysqlite:///{(self.home / 'tbox.sqlite').absolute()}"
+
+    @property
+    def ca_certificate_path(self) -> Path:
+        """Certificate of the own CA, PEM."""
+        return self.home / "ca" / "ca.pem"
+
+    @property
+    def ca_key_path(self) -> Path:
+        """Private key of the own CA, PEM PKCS#8, mode 0600."""
+        return self.home / "ca" / "ca.key"
+
+    @property
+    def receipt_key_path(self) -> Path:
+        """Private key that signs receipts, signed time and evidence manifests, PEM PKCS#8, mode 0600."""
+        return self.home / "keys" / "receipt.key"
+
+    @property
+    def policy_key_path(self) -> Path:
+        """Private key that signs collection policies, PEM PKCS#8, mode 0600."""
+        return self.home / "keys" / "policy.key"
+
+    @property
+    def listens_beyond_loopback(self) -> bool:
+        """Whether anyone but this machine can reach the API."""
+        if self.api_host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.api_host).is_loopback
+        except ValueError:
+            return True  # a name we have not resolved may be anything, so it counts as reachable
+
+
+def load_settings(*, home: Path | None = None, **overrides: object) -> Settings:
+    """Read the settings once.
+
+    Args:
+        home: The instance's folder; None leaves it to `TBOX_HOME`, then to the default.
+        overrides: Single settings from the command line; None means not given.
+
+    Raises:
+        SettingsError: One or more settings are wrong; the message has a line for each.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if home is not None:
+        given["home"] = home
+    problems: list[str] = []
+    try:
+        folder = Settings(**given).home  # type: ignore[arg-type]  # pydantic checks what a mapping holds
+        from_file = _read_file(folder / SETTINGS_FILE)
+        named_in_environment = Settings(**given).model_fields_set  # type: ignore[arg-type]
+        merged = {
+            name: value for name, value in from_file.items() if name not in named_in_environment
+        } | given
+        return Settings(**merged)  # type: ignore[arg-type]
+    except ValidationError as wrong:
+        problems.extend(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in wrong.errors())
+    raise SettingsError(what="the settings are not usable:\n  " + "\n  ".join(problems))
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    """Return what `settings.toml` says, or nothing when there is none."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
+        raise SettingsError(what=f"{path} cannot be read: {broken}") from broken
