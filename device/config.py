@@ -163,7 +163,7 @@ class EngineConfig:
     keep_all: bool = False
     precision: Precision = Precision.NONE
     tick_us: int = 5 * SECOND_US
-    utc_floor_us: int = 1_767_225_600 * SECOND_US  # 2026-01-01: this program is younger
+    utc_floor_us: int = limits.CLOCK_EARLIEST_US
     profile_hash: bytes | None = None
     policy_hash: bytes | None = None
     jitter_seed: bytes = b""

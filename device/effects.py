@@ -66,7 +66,7 @@ class SealedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreBatch:
-    """Write a sealed batch and what belongs to it as one transaction; answered by BatchStored or StoreFailed."""
+    """Write a batch and what belongs to it as one transaction; answered by BatchStored or StoreFailed."""
 
     batch: SealedBatch
 
