@@ -140,7 +140,7 @@ POLICY_RULES_MAX = 256
 NONCE_BYTES = 16
 """Bytes of a nonce: 128 bits never repeat by chance."""
 
-# --- Backend: database, API -----------------------------------------------------------------------------------
+# --- Backend: database, API -----------------------------------------------------------------------
 
 DATABASE_BUSY_MS_MAX = 10_000
 """Milliseconds a writer waits for SQLite's write lock: several group commits on a slow disk, then a clear
@@ -157,3 +157,62 @@ PAGE_ITEMS_MAX = 1_000
 
 CURSOR_CHARS_MAX = 512
 """Characters of a paging cursor: ours are shorter; what is longer was not made by us."""
+
+# --- Backend: ingest, traces, evidence ----------------------------------------------------------------------
+
+CHAIN_RANGES_MAX = 4_096
+"""Stored ranges of one chain: a backlog sent newest first makes a few; more is a box that leaves out every
+other number, and each further range would be rewritten with every batch."""
+
+CHAINS_MAX = 1_000
+"""Chains of one box: a new one means lost or exchanged storage, at most a few in a box's life."""
+
+GROUP_COMMIT_MESSAGES_MAX = 100
+"""Messages taken in by one transaction: above it one disk sync per group is no longer what costs
+(measured)."""
+
+GROUP_COMMIT_WAIT_MS_MAX = 50
+"""Milliseconds a first message waits for others before its group is committed: unseen beside a minute's
+batch."""
+
+BRIDGE_QUEUE_MAX = 1_000
+"""Messages between the MQTT thread and the committing thread: ten groups; when full the socket is not read,
+and TCP makes the broker wait."""
+
+QUARANTINE_ITEMS_MAX = 256
+"""Refused batches kept per box: enough to see what went wrong; beyond it they are counted only."""
+
+INTEGRITY_HOLE_GRACE_US = 900_000_000
+"""Age in µs at which a hole in a chain becomes an event: a backlog after a silence takes minutes to
+arrive."""
+
+CLOCK_EARLIEST_US = 1_262_304_000_000_000
+"""Earliest believable UTC, 2010-01-01: after every default of a clock without battery (1970, 1980, 2000),
+before any recording that is replayed."""
+
+CLOCK_AHEAD_US_MAX = 86_400_000_000
+"""How far in µs a batch's UTC may lie after its arrival, one day: a wrong time zone is forgiven, 2038 is
+not."""
+
+PROJECT_BATCHES_MAX = 100
+"""Batches projected in one transaction: bounds how long the write lock keeps the bridge waiting."""
+
+TRACE_RANGE_US_MAX = 2_678_400_000_000
+"""Longest time range in µs of one trace or evidence request, 31 days: a month's report; more is asked in
+parts."""
+
+ROLLUP_RANGE_US_MAX = 31_622_400_000_000
+"""Longest time range in µs of one roll-up request, 366 days."""
+
+TRACE_SIGNALS_MAX = 256
+"""Signals named in one trace request: more than any screen draws; leaving the selection out returns all."""
+
+TRACE_CHUNK_ROWS_MAX = 2_000_000
+"""Rows of a trace held in memory at once: a minute of three full buses, decoded."""
+
+EVIDENCE_BYTES_MAX = 268_435_456
+"""Bytes of one evidence file: a month of a car at 30 MB, several times over, and what a verifier holds in
+memory."""
+
+EVIDENCE_PARTS_MAX = 1_000_000
+"""Parts of one evidence file: a month of batches every 10 s with four parts each."""
