@@ -25,6 +25,12 @@ HEADER_BYTES_MAX = 8_192
 """Bytes of a batch header's COSE_Sign1: all lists at their maximum take about 6 KiB, the backend keeps it
 verbatim for years."""
 
+TOPIC_BYTES_MAX = 256
+"""Bytes of a topic name: ours have 92; what is longer is not ours and is not split."""
+
+STATUS_BYTES_MAX = 64
+"""Bytes of `up/status`: {1: bool} takes 3; the rest is room for readers that meet newer writers."""
+
 DEPTH_MAX = 8
 """Nested containers in one CBOR item: our deepest, `facts`, uses 5; a bound keeps recursion off the stack's
 end."""
@@ -140,7 +146,7 @@ POLICY_RULES_MAX = 256
 NONCE_BYTES = 16
 """Bytes of a nonce: 128 bits never repeat by chance."""
 
-# --- Backend: database, API -----------------------------------------------------------------------
+# --- Backend: database, API ---------------------------------------------------------------------------------
 
 DATABASE_BUSY_MS_MAX = 10_000
 """Milliseconds a writer waits for SQLite's write lock: several group commits on a slow disk, then a clear

@@ -1,0 +1,133 @@
+"""The API's composition root: builds the application from settings, and refuses to build an open door.
+
+Rules:
+- Every route is under `/v1`. One that names no permission and is not listed in `OPEN_ROUTES` stops the start.
+- All routers are named in `ROUTERS`; a new one is added there.
+- Nothing is connected on import.
+
+Example:
+    $ tbox backend serve --home /srv/tbox
+    >>> app = create_app(load_settings(home=Path("/srv/tbox")))
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from backend.api import openapi, problems
+from backend.api.deps import PermissionCheck, Services
+from backend.api.headers import BodyLimit, SecurityHeaders
+from backend.api.routes import health, me
+from backend.clock import Clock, utc_us
+from backend.domain.access import Permission
+from backend.settings import Settings
+from backend.store.database import Database, open_database
+from protocol.limits import REQUEST_BODY_BYTES_MAX
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, me.router)
+
+# The complete list of what answers without a key; the last word of the reason is what protects it instead.
+OPEN_ROUTES: Final = frozenset(
+    {
+        ("GET", "/v1/health"),  # says only whether the server works
+        ("POST", "/v1/enrol"),  # a box has no key yet: one-time token and proof
+        ("POST", "/v1/renewals/nonce"),  # reveals nothing, keeps nothing: stateless
+        ("POST", "/v1/renewals"),  # a box has no key: nonce and proof
+    }
+)
+
+TAGS: Final = [
+    {"name": "server", "description": "Health, and who is asking."},
+    {"name": "enrolment", "description": "How a box becomes known, and renews its certificate."},
+    {"name": "devices", "description": "The registry of boxes."},
+    {"name": "keys", "description": "API keys of the own organisation."},
+    {"name": "telemetry", "description": "What the boxes sent, as they signed it."},
+    {"name": "evidence", "description": "Proof, verified and for verification elsewhere."},
+]
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_us, database: Database | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: Where things are.
+        clock: What tells the time, µs UTC.
+        database: An open database to use, left open at the end; None opens the one in the settings and
+            closes it.
+
+    Raises:
+        AssertionError: A route has no permission and is not meant to be open.
+    """
+    services = Services(
+        settings=settings, database=database or open_database(settings.database_url), clock=clock
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        yield
+        if database is None:
+            services.database.close()
+
+    app = FastAPI(
+        title="T-Box backend",
+        version=version("tbox"),
+        openapi_tags=TAGS,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        # Validation failures would be reported with the input that failed, which may be a token.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.services = services
+    app.add_middleware(BodyLimit, bytes_max=REQUEST_BODY_BYTES_MAX)
+    app.add_middleware(SecurityHeaders)
+    problems.install(app)
+    openapi.install(app)
+    for router in ROUTERS:
+        app.include_router(router, prefix="/v1")
+    for endpoint in endpoints(app):
+        assert endpoint.is_open or endpoint.permission, f"{endpoint.path} names no permission"
+    return app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method of one address, and the permission it asks for; None for an open one."""
+
+    method: str
+    path: str
+    permission: Permission | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is meant to answer without a key."""
+        return (self.method, self.path) in OPEN_ROUTES
+
+
+def endpoints(app: FastAPI) -> list[Endpoint]:
+    """Return everything the application answers, in the order it was added, without the OpenAPI document."""
+    found: list[Endpoint] = []
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute):
+            permission = _permission(context.dependant)
+            found += [
+                Endpoint(method=method, path=str(context.path), permission=permission)
+                for method in sorted(context.methods or ())
+            ]
+    return found
+
+
+def _permission(dependant: Dependant) -> Permission | None:
+    """Return the permission that a route's dependencies ask for, looking into each one's own."""
+    if isinstance(dependant.call, PermissionCheck):
+        return dependant.call.permission
+    return next(filter(None, map(_permission, dependant.dependencies)), None)

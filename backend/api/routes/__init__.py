@@ -1,0 +1,1 @@
+"""Routes, one file an aggregate; each translates between HTTP and a use-case and decides nothing."""

@@ -1,0 +1,41 @@
+"""The rules say no: a value with a reason, since refusing is normal work.
+
+Each reason has one name, the same in the use-case, in the API's `type` and on the command line.
+
+Example:
+    >>> match enrol_device(...):
+    ...     case Refusal(reason=Reason.ENROLMENT_USED): ...
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a use-case refused; the value is the last word of the API's problem type."""
+
+    ENROLMENT_UNKNOWN = "enrolment-unknown"
+    ENROLMENT_EXPIRED = "enrolment-expired"
+    ENROLMENT_USED = "enrolment-used"
+    TOO_MANY_TOKENS = "too-many-tokens"
+    TOO_MANY_ENROLMENTS = "too-many-enrolments"
+    BAD_REQUEST_FOR_CERTIFICATE = "bad-csr"
+    BAD_PROOF = "bad-proof"
+    BAD_NONCE = "bad-nonce"
+    DEVICE_UNKNOWN = "device-unknown"
+    DEVICE_ELSEWHERE = "device-elsewhere"
+    DEVICE_REVOKED = "device-revoked"
+    KEY_UNKNOWN = "key-unknown"
+    KEY_IN_USE = "key-in-use"
+    BAD_SUCCESSION = "bad-succession"
+    NAME_TAKEN = "name-taken"
+    ROLE_NOT_GRANTABLE = "role-not-grantable"
+    BAD_LIFE = "bad-life"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A no, and one sentence a person can act on; it names no secrets and no other organisation's things."""
+
+    reason: Reason
+    detail: str
