@@ -70,8 +70,7 @@ def array(value: object, what: str, *, least: int = 0, most: int) -> list[object
 
 
 def record(value: object, what: str, *, size: int) -> list[object]:
-    """Return the first `size` items of an array with at least so many; what a newer writer adds is left
-    out."""
+    """Return the first `size` items of an array; what a newer writer adds after them is left out."""
     if type(value) is not list or len(value) < size:
         bad_field(what, f"an array of {size} items")
     return value[:size]
