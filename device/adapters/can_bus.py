@@ -1,0 +1,274 @@
+"""CAN buses through python-can: one thread owns each bus and hands over lots of frames.
+
+Rules:
+- A lot leaves every 25 ms, or when it holds `CAN_LOT_FRAMES_MAX` frames. Nothing is sent on the bus; where
+  the driver offers listen-only it is asked for, unless the settings say otherwise.
+- Error, remote and FD frames are kept with their flag; counting and refusing them is the engine's work.
+- A driver's time stamp is wall-clock time. It is turned into `mono_us` by the difference between the two
+  clocks when the lot was read, and believed only when it lies within the lot's own reach; else the time of
+  reading stands.
+- A bus that fails is closed and opened again with a growing wait. Down and up are each told once.
+- A full queue drops the newest lot and counts its frames (`take_dropped`).
+
+It does not decode and does not filter: what is not in the DBC is counted, too.
+
+Example:
+    settings = CanSettings(bus="can0", interface="slcan", channel="/dev/ttyACM0", bitrate=500_000)
+    reader = CanReader(settings, clock, inbox.put)
+    reader.start()
+    ...
+    reader.stop()
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import can
+import numpy as np
+
+from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES, FrameFlag, FrameLot
+from device.adapters.back_off import BackOff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+LOT_US = 25_000  # hand-over period: 20-50 ms keeps latency low and the cost a lot small
+CAN_LOT_FRAMES_MAX = (
+    4_096  # a 1 Mbit/s bus carries < 9 frames a ms: a lot of 25 ms has < 230, a burst after a stall more
+)
+RECEIVE_WAIT_S = 0.025  # an idle bus wakes its thread 40 times a second, so that a stop is quick
+STAMP_AGE_MAX_US = 5_000_000  # a driver's buffer older than this is not a buffer but another clock
+REOPEN_FIRST_S = 0.5
+REOPEN_LONGEST_S = 30.0
+MALFORMED_REOPEN = (
+    64  # so many unreadable lines in a row are a wrong bit rate or a wrong device, not line noise
+)
+
+# How each driver is asked to stay silent; one that is missing here cannot be asked (SocketCAN: `ip link set …
+# listen-only on`).
+LISTEN_ONLY: Mapping[str, Mapping[str, bool]] = {
+    "slcan": {"listen_only": True},
+    "vector": {"listen_only": True},
+    "nixnet": {"listen_only": True},
+    "cantact": {"monitor": True},
+}
+
+# What a driver needs to behave well, unless the settings say otherwise.
+DEFAULT_OPTIONS: Mapping[str, Mapping[str, float]] = {
+    # slcan waits two seconds after opening by default, for boards that reboot then; and reads byte by byte
+    # with a 1 ms time-out, which costs a thousand wake-ups a second on an idle bus.
+    "slcan": {"sleep_after_open": 0.05, "timeout": 0.02},
+}
+
+
+class Clock(Protocol):
+    """What a reader asks of the clock."""
+
+    def mono_us(self) -> int:
+        """Microseconds since boot."""
+
+    def wall_us(self) -> int:
+        """The wall clock that drivers stamp with, microseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanSettings:
+    """One bus.
+
+    Attributes:
+        bus: the name that profile and traces use.
+        interface: python-can's name of the driver: slcan, socketcan, virtual, …
+        channel: what the driver opens: a device path, an interface name.
+        bitrate: bit/s, None when the driver or the network set-up knows it.
+        listen_only: stay silent where the driver can.
+        options: more keywords for the driver.
+    """
+
+    bus: str
+    interface: str
+    channel: str
+    bitrate: int | None = None
+    listen_only: bool = True
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    def keywords(self) -> dict[str, str | int | float | bool]:
+        """Return the keywords for `can.Bus`."""
+        chosen: dict[str, str | int | float | bool] = {"interface": self.interface, "channel": self.channel}
+        chosen |= DEFAULT_OPTIONS.get(self.interface, {})
+        if self.bitrate is not None:
+            chosen["bitrate"] = self.bitrate
+        if self.listen_only:
+            chosen |= LISTEN_ONLY.get(self.interface, {})
+        return chosen | dict(self.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusState:
+    """A bus went up or down; `reason` says why it is down."""
+
+    bus: str
+    is_up: bool
+    reason: str | None = None
+
+
+class CanReader:
+    """The thread that owns one bus.
+
+    Args:
+        settings: which bus.
+        clock: the agent's clock.
+        put: takes a lot or a state from this thread; False when it has no room.
+    """
+
+    def __init__(
+        self, settings: CanSettings, clock: Clock, put: Callable[[FrameLot | BusState], bool]
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._put = put
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"can-{settings.bus}", daemon=True)
+        self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=REOPEN_LONGEST_S)
+        self._lock = threading.Lock()
+        self._dropped = 0
+        self._is_down_told = False
+        self.malformed = 0  # lines the driver could not read
+
+    def start(self) -> None:
+        """Begin to read; the bus is opened in the thread, so a missing one does not delay the others."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the bus and end the thread; what was received until now has been handed over."""
+        self._stopping.set()
+        self._thread.join()
+
+    def take_dropped(self) -> int:
+        """Return how many frames found no room since the last call."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        return dropped
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                bus = can.Bus(**self.settings.keywords())  # type: ignore[arg-type] # each driver its own
+            except (can.CanError, OSError, ValueError, TypeError, ImportError) as failure:
+                self._went_down(str(failure))
+                self._stopping.wait(self._back_off.next_s())
+                continue
+            try:
+                self._came_up()
+                self._read(bus)
+            except (can.CanError, OSError) as failure:
+                self._went_down(str(failure))
+                self._stopping.wait(self._back_off.next_s())
+            finally:
+                _close(bus)
+
+    def _read(self, bus: can.BusABC) -> None:
+        """Read until told to stop, or until the bus fails."""
+        in_a_row = 0
+        rows: list[can.Message] = []
+        opened_us = self._clock.mono_us()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    message = bus.recv(RECEIVE_WAIT_S)
+                    in_a_row = 0
+                except (ValueError, IndexError, KeyError) as unreadable:  # a line that is not a frame
+                    self.malformed += 1
+                    in_a_row += 1
+                    if in_a_row >= MALFORMED_REOPEN:
+                        raise can.CanOperationError(f"unreadable input: {unreadable}") from unreadable
+                    message = None
+                now = self._clock.mono_us()
+                if message is not None:
+                    rows.append(message)
+                    self._back_off.succeeded()
+                if len(rows) >= CAN_LOT_FRAMES_MAX or now - opened_us >= LOT_US:
+                    self._hand_over(rows)
+                    rows, opened_us = [], now
+        finally:
+            self._hand_over(rows)
+
+    def _hand_over(self, rows: Sequence[can.Message]) -> None:
+        if not rows:
+            return
+        mono, wall = self._clock.mono_us(), self._clock.wall_us()
+        lot = lot_of(self.settings.bus, rows, mono_us=mono, wall_us=wall)
+        if not self._put(lot):
+            with self._lock:
+                self._dropped += lot.size
+
+    def _went_down(self, reason: str) -> None:
+        if not self._is_down_told:
+            _log.warning(
+                "bus down: bus=%s interface=%s reason=%s", self.settings.bus, self.settings.interface, reason
+            )
+            self._is_down_told = self._put(BusState(bus=self.settings.bus, is_up=False, reason=reason))
+
+    def _came_up(self) -> None:
+        _log.info("bus up: bus=%s interface=%s", self.settings.bus, self.settings.interface)
+        self._put(BusState(bus=self.settings.bus, is_up=True))
+        self._is_down_told = False
+
+
+def lot_of(bus: str, rows: Sequence[can.Message], *, mono_us: int, wall_us: int) -> FrameLot:
+    """Make a lot of what python-can received.
+
+    Args:
+        bus: name of the bus.
+        rows: messages in order of reception.
+        mono_us: the agent's clock when the last of them had been read.
+        wall_us: the wall clock at the same moment.
+
+    Returns:
+        The lot; `t_us` never decreases in it.
+    """
+    is_wide = any(len(row.data) > CLASSIC_BYTES for row in rows)
+    width = FD_BYTES if is_wide else CLASSIC_BYTES
+    joined = b"".join(bytes(row.data).ljust(width, b"\0") for row in rows)
+    stamps = np.array([round(row.timestamp * 1e6) for row in rows], np.int64)
+    ids = [row.arbitration_id | (EXTENDED if row.is_extended_id else 0) for row in rows]
+    return FrameLot(
+        bus=bus,
+        t_us=_to_mono(stamps, mono_us=mono_us, wall_us=wall_us),
+        can_id=np.array(ids, np.uint32),
+        flags=np.array([_flags(row) for row in rows], np.uint8),
+        length=np.array([len(row.data) for row in rows], np.uint8),
+        data=np.frombuffer(joined, np.uint8).reshape(len(rows), width),
+    )
+
+
+def _to_mono(stamps: NDArray[np.int64], *, mono_us: int, wall_us: int) -> NDArray[np.int64]:
+    """Turn wall-clock stamps into `mono_us`; a stamp from another clock becomes the time of reading."""
+    age = wall_us - stamps
+    is_ours = (age >= 0) & (age <= STAMP_AGE_MAX_US)
+    # Never before the boot of the agent: a kernel buffer may hold frames from before it.
+    mono = np.where(is_ours, np.maximum(mono_us - age, 0), mono_us)
+    return np.maximum.accumulate(mono)
+
+
+def _flags(row: can.Message) -> int:
+    return (
+        (FrameFlag.REMOTE if row.is_remote_frame else 0)
+        | (FrameFlag.ERROR if row.is_error_frame else 0)
+        | (FrameFlag.FD if row.is_fd else 0)
+    )
+
+
+def _close(bus: can.BusABC) -> None:
+    """Close the driver; one that is already gone has nothing left to say."""
+    try:
+        bus.shutdown()
+    except (can.CanError, OSError, ValueError) as failure:
+        _log.debug("bus closed with an error: %s", failure)

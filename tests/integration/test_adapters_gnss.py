@@ -1,0 +1,92 @@
+"""The GNSS adapter on a pseudo-terminal."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device.adapters.gnss import LINE_BYTES_MAX, GnssReader, GnssSettings, NmeaLine, ReceiverState
+from device.adapters.system_clock import SystemClock
+from tests.builders.agent import Inbox, PtyDevice
+
+RMC = b"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n"
+
+
+@pytest.fixture
+def receiver() -> Iterator[PtyDevice]:
+    with PtyDevice() as made:
+        yield made
+
+
+@pytest.fixture
+def inbox() -> Inbox[NmeaLine | ReceiverState]:
+    return Inbox()
+
+
+@pytest.fixture
+def reader(receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState]) -> Iterator[GnssReader]:
+    made = GnssReader(GnssSettings(port=receiver.path), SystemClock(), inbox.put)
+    made.start()
+    assert inbox.until(ReceiverState).is_up
+    yield made
+    made.stop()
+
+
+def test_lines_arrive_whole_however_they_were_torn(
+    receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState], reader: GnssReader
+) -> None:
+    del reader
+    receiver.say(RMC[:10])
+    receiver.say(RMC[10:] + RMC[:30])
+    receiver.say(RMC[30:])
+    first, second = inbox.until(NmeaLine), inbox.until(NmeaLine)
+    assert first.data == second.data == RMC
+    assert first.t_us <= second.t_us
+
+
+def test_bytes_without_line_ends_are_cut_and_passed_on(
+    receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState], reader: GnssReader
+) -> None:
+    del reader
+    receiver.say(b"\xb5\x62" * LINE_BYTES_MAX)
+    assert len(inbox.until(NmeaLine).data) <= LINE_BYTES_MAX
+
+
+def test_a_receiver_that_vanishes_is_told_once_and_read_again_when_it_is_back(
+    inbox: Inbox[NmeaLine | ReceiverState], tmp_path: Path
+) -> None:
+    port = tmp_path / "ttyGNSS"
+    with PtyDevice() as first, PtyDevice() as again:
+        port.symlink_to(first.path)
+        reader = GnssReader(GnssSettings(port=str(port)), SystemClock(), inbox.put)
+        reader.start()
+        assert inbox.until(ReceiverState).is_up
+        first.unplug()
+        assert not inbox.until(ReceiverState).is_up
+        port.unlink()
+        port.symlink_to(again.path)
+        assert inbox.until(ReceiverState).is_up
+        again.say(RMC)
+        assert inbox.until(NmeaLine).data == RMC
+        reader.stop()
+
+
+def test_a_missing_port_is_told_and_does_not_stop_the_agent(inbox: Inbox[NmeaLine | ReceiverState]) -> None:
+    reader = GnssReader(GnssSettings(port="/dev/does-not-exist"), SystemClock(), inbox.put)
+    reader.start()
+    state = inbox.until(ReceiverState)
+    reader.stop()
+    assert not state.is_up
+    assert "does-not-exist" in str(state.reason)
+
+
+def test_lines_that_find_no_room_are_counted(receiver: PtyDevice) -> None:
+    full: Inbox[NmeaLine | ReceiverState] = Inbox(has_room=False)
+    reader = GnssReader(GnssSettings(port=receiver.path), SystemClock(), full.put)
+    reader.start()
+    receiver.say(RMC * 3)
+    dropped = 0
+    while dropped < 3:
+        dropped += reader.take_dropped()
+    reader.stop()
+    assert dropped == 3
