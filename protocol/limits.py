@@ -164,6 +164,58 @@ PAGE_ITEMS_MAX = 1_000
 CURSOR_CHARS_MAX = 512
 """Characters of a paging cursor: ours are shorter; what is longer was not made by us."""
 
+# --- Backend: keys, enrolment, certificates -----------------------------------------------------------------
+
+NAME_CHARS_MAX = 200
+"""Characters of a name or label: a line on a screen."""
+
+API_KEY_LIFE_DAYS_DEFAULT = 365
+"""Days an API key lives when no one says: yearly renewal finds keys that nobody owns any more."""
+
+API_KEY_LIFE_DAYS_MAX = 731
+"""Days an API key lives at most: two years, so that even a forgotten one ends."""
+
+ENROLMENT_TOKEN_LIFE_S_DEFAULT = 86_400
+"""Seconds a one-time token lives when no one says: an installer's working day."""
+
+ENROLMENT_TOKEN_LIFE_S_MAX = 2_592_000
+"""Seconds a one-time token lives at most: 30 days, a batch of boxes from warehouse to workshop."""
+
+ENROLMENT_TOKENS_PER_REQUEST_MAX = 100
+"""Tokens of one request: a day's work of one workshop; the answer shows each once."""
+
+ENROLMENT_TOKENS_OPEN_MAX = 10_000
+"""Unused tokens of one organisation: a large roll-out; more would be a leak waiting."""
+
+ENROLMENTS_PER_HOUR_MAX = 1_000
+"""Enrolments of one organisation in an hour: a production line; a stolen installer's key cannot flood the
+registry faster."""
+
+CSR_CHARS_MAX = 4_096
+"""Characters of a CSR in PEM: one for P-256 has about 500; the rest is room for names we ignore."""
+
+PROOF_CHARS_MAX = 4_096
+"""Characters of a proof in base64: one has about 600."""
+
+RENEWAL_NONCE_LIFE_S_MAX = 300
+"""Seconds between asking for a renewal's nonce and using it: a slow modem with a few resends."""
+
+CERTIFICATE_BACKDATE_S = 3_600
+"""Seconds a certificate begins before its making: a broker whose clock is slow still accepts it."""
+
+CA_LIFE_DAYS = 7_305
+"""Days the CA's certificate lives: 20 years, longer than a box, which pins it at enrolment."""
+
+DEVICE_CERTIFICATE_LIFE_DAYS = 90
+"""Days a box's certificate lives: short enough that a lost CRL matters little; renewal works even after it,
+by proof of the box's key, so a car parked for a winter is not locked out."""
+
+SERVER_CERTIFICATE_LIFE_DAYS = 397
+"""Days a broker's or the API's certificate lives: a yearly renewal with a month to spare."""
+
+CRL_LIFE_DAYS = 7
+"""Days a revocation list says it holds: a broker that gets no fresh one for a week should be noticed."""
+
 # --- Backend: ingest, traces, evidence ----------------------------------------------------------------------
 
 CHAIN_RANGES_MAX = 4_096
@@ -200,6 +252,9 @@ CLOCK_AHEAD_US_MAX = 86_400_000_000
 """How far in µs a batch's UTC may lie after its arrival, one day: a wrong time zone is forgiven, 2038 is
 not."""
 
+BATCH_SPAN_US_MAX = 86_400_000_000
+"""Longest batch in µs whose UTC is believed, one day: a batch is sealed after a minute at most."""
+
 PROJECT_BATCHES_MAX = 100
 """Batches projected in one transaction: bounds how long the write lock keeps the bridge waiting."""
 
@@ -222,3 +277,26 @@ memory."""
 
 EVIDENCE_PARTS_MAX = 1_000_000
 """Parts of one evidence file: a month of batches every 10 s with four parts each."""
+
+# --- device: acquisition ------------------------------------------------------------------------------------
+
+DBC_BYTES_MAX = 16_777_216
+"""Bytes of a DBC file: the largest public one at hand has 0.4 MB; a log named by mistake stops here."""
+
+DBC_SIGNALS_MAX = 65_536
+"""Signals of one DBC, each branch's counted: twenty times the largest at hand; bounds the table in memory."""
+
+DECODE_TABLE_BYTES_MAX = 16_777_216
+"""Bytes of a compiled table: about 80 a signal, so twice what `DBC_SIGNALS_MAX` needs with long names."""
+
+PROFILE_BYTES_MAX = 262_144
+"""Bytes of a vehicle profile: written by people, a few lines a signal."""
+
+LOT_FRAMES_MAX = 8_192
+"""Frames of one lot read from a log: the decoder's arrays stay within a few MB, progress stays visible."""
+
+LOG_LINE_BYTES_MAX = 1_024
+"""Bytes of one line of a CAN log: a CAN FD frame in candump form has 170; a longer line is no frame."""
+
+NMEA_SENTENCE_BYTES_MAX = 1_024
+"""Bytes of one NMEA sentence: the standard says 82, receivers stretch it; what is longer is noise."""
