@@ -1,13 +1,12 @@
 """An MQTT 3.1.1 broker in a thread: mutual TLS, an access list by certificate, and outages on demand.
 
 Rules: TLS 1.2 or newer with a client certificate of the given authority, or no connection. Who may say what
-    stands
-in `broker_access.py`, who may come in at all in `broker_door.py`. Nothing is retained. A certificate on the
-revocation list is refused, and loses the connection it has within a second.
+stands in `broker_access.py`, who may come in at all in `broker_door.py`. Nothing is retained. A certificate
+on the revocation list is refused, and loses the connection it has within a second.
 
-It forgets its sessions when it stops, as a crashed broker would; it has no cluster and is not for production
-(amqtt carries the messages). Like any MQTT 3.1.1 broker it acknowledges a publish that it then discards,
-and amqtt sets the retain flag on what waited for an absent client.
+It forgets its sessions when it stops, as a crashed broker would; it has no cluster and is not for
+production (amqtt carries the messages). Like any MQTT 3.1.1 broker it acknowledges a publish that it then
+discards, and amqtt sets the retain flag on what waited for an absent client.
 
 Example:
     with Broker(ca=ca.ca_file, cert=server.cert, key=server.key) as broker:

@@ -1,12 +1,12 @@
-"""Who may do what at the simulated broker: the access list, and the plugins through which amqtt asks for it.
+"""Who may do what at the simulated broker: the access list, and the plugins through which amqtt asks.
 
-Rules: a device publishes below `tbox/1/<CN>/up/` and subscribes below `tbox/1/<CN>/down/`; a bridge does the
-mirror image for every device; anything else is refused. Nothing is retained. The list is written from the
-wire contract, not taken from the product, so that a mistake there is not repeated here.
+Rules: a device publishes below `tbox/1/<CN>/up/` and subscribes below `tbox/1/<CN>/down/`; a bridge does
+the mirror image for every device; anything else is refused. Nothing is retained. The list is written from
+the wire contract, not taken from the product, so that a mistake there is not repeated here.
 
 Example:
-    >>> may("ab12", Action.PUBLISH, "tbox/1/ab12/up/batch"), may("ab12", Action.PUBLISH,
-    "tbox/1/cd34/up/batch") (True, False)
+    >>> [may("ab12", Action.PUBLISH, topic) for topic in ("tbox/1/ab12/up/batch", "tbox/1/cd34/up/batch")]
+    [True, False]
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The door of the simulated broker: it looks at certificate and CONNECT before the MQTT library sees either.
+"""The door of the simulated broker: certificate and CONNECT are looked at before the MQTT library is.
 
 Rules: the certificate's common name is the client id (a bridge may add a suffix, `bridge-2`), it is not
-    revoked, and
-a will may only speak where its owner may. Looking first matters: amqtt would end the rightful owner's session
-before it asks whether the newcomer may have it, and publishes a will without asking at all.
+revoked, and a will may only speak where its owner may. Looking first matters: amqtt would end the rightful
+owner's session before it asks whether the newcomer may have it, and publishes a will without asking at all.
 
 It does not verify chains; TLS has done that when a connection arrives here.
 """

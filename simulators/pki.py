@@ -1,14 +1,13 @@
 """A small certificate authority for simulated worlds: broker, devices and strangers get certificates here.
 
 Rules: P-256 everywhere; a server certificate has serverAuth, a client one clientAuth; key files are mode
-    0600.
-It does not stand in for the backend's own authority (`tbox backend init` makes that one), it has no
+0600. It does not stand in for the backend's own authority (`tbox backend init` makes that one), it has no
 revocation service (`revocation_list` only writes a file), and only simulators and tests may trust it.
 
 Example:
-    >>> import tempfile
-    >>> authority = CertificateAuthority.create(Path(tempfile.mkdtemp()))
-    >>> authority.issue_server("broker").cert.name
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     CertificateAuthority.create(pathlib.Path(folder)).issue_server("broker").cert.name
     'broker.pem'
 """
 

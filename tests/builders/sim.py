@@ -1,4 +1,4 @@
-"""Builders of simulated worlds: an authority, a broker, MQTT clients that report what happened to them."""
+"""Builders of simulated worlds: cars, a broker with its authority, MQTT clients that remember."""
 
 from __future__ import annotations
 
@@ -10,18 +10,26 @@ from typing import TYPE_CHECKING, Self
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from simulators import drive_cycles
 from simulators.broker import Broker
+from simulators.car import Car
 from simulators.pki import CertificateAuthority
+from simulators.vehicle import STEP_US, Vehicle
+from simulators.virtual_clock import SECOND_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from simulators.drive_cycles import Leg
+    from simulators.gnss_receiver import GnssFault
     from simulators.pki import Credential
+    from simulators.vehicle import VehicleState
 
 DEVICE = "0123456789abcdef" * 4
 OTHER_DEVICE = "fedcba9876543210" * 4
 PATIENCE_SECONDS = 8.0  # until a test gives up waiting for an event that must come
+UTC_START_US = 1_767_600_000_000_000  # 2026-01-05T08:00:00Z, an invented drive's beginning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,3 +142,22 @@ class Client:
         with self._changed:
             what()
             self._changed.notify_all()
+
+
+def car(seed: int = 7, *, seconds: int = 60, faults: tuple[GnssFault, ...] = ()) -> Car:
+    """Return a car that drives through town for this long."""
+    return Car(
+        seed=seed, legs=drive_cycles.city(seed, seconds), utc_start_us=UTC_START_US, gnss_faults=faults
+    )
+
+
+def history(
+    legs: tuple[Leg, ...], *, seed: int = 7, seconds: float, step_us: int = STEP_US
+) -> list[VehicleState]:
+    """Return the car's state at every `step_us` of its drive."""
+    vehicle = Vehicle(seed=seed, legs=legs)
+    states = []
+    for t_us in range(0, int(seconds * SECOND_US) + 1, step_us):
+        vehicle.run_until(t_us)
+        states.append(vehicle.state)
+    return states
