@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import ipaddress
 import os
 import queue
+import select
+import socket
 import threading
 import time
 import tty
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from device.adapters.durable_file import write_durably
+from simulators.pki import Credential
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from simulators.pki import CertificateAuthority
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -139,8 +153,6 @@ class SlcanDevice(PtyDevice):
         self.say(f"{head}{len(data)}{data.hex().upper()}\r".encode())
 
     def _listen(self) -> None:
-        import select  # noqa: PLC0415 - only this device needs it
-
         while True:
             ready, _, _ = select.select([self._far, self._stop_out], [], [])
             if self._stop_out in ready:
@@ -151,3 +163,85 @@ class SlcanDevice(PtyDevice):
                 return
             if b"O\r" in self.heard or b"L\r" in self.heard:
                 self._opened.set()
+
+
+def dated_server_certificate(
+    authority: CertificateAuthority, *, start: dt.timedelta, end: dt.timedelta, address: str = "127.0.0.1"
+) -> Credential:
+    """Issue a broker certificate that is valid from now + `start` to now + `end`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + start)
+        .not_valid_after(now + end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False
+        )
+        .sign(authority.key, hashes.SHA256())
+    )
+    stem = authority.folder / f"dated-{certificate.serial_number:x}"
+    cert_file, key_file = stem.with_suffix(".pem"), stem.with_suffix(".key")
+    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    write_durably(
+        key_file,
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        mode=0o600,
+    )
+    return Credential(cert=cert_file, key=key_file, serial=certificate.serial_number)
+
+
+class StallingProxy:
+    """A TCP path to the broker that can go silent without closing, as a radio link does in a tunnel."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self._is_silent = threading.Event()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in [self._server, *(end for pair in self._pairs for end in pair)]:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for thread in self._threads:
+            thread.join()
+
+    def go_silent(self) -> None:
+        """Swallow every byte from now on, and keep the connections open."""
+        self._is_silent.set()
+
+    def _start(self, run: Callable[..., None], *values: object) -> None:
+        thread = threading.Thread(target=run, args=values, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._pairs.append((near, far))
+                self._start(self._pass_on, near, far)
+                self._start(self._pass_on, far, near)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if not self._is_silent.is_set():
+                    target.sendall(data)

@@ -1,0 +1,147 @@
+"""The box's uplink: one thread that keeps an MQTT connection, with jittered back-off.
+
+Rules:
+- The thread connects, stays until the connection ends, waits, and so on until stopped.
+- Each connection is a new client with the same client id (the device id) and `clean_session` False: the
+  broker keeps our session, the library keeps nothing. What was in flight is the engine's to send again; only
+  a signed receipt frees it.
+- A refusal waits longer than a missing network: minutes, not seconds, since a person or a renewal undoes it,
+  not another attempt. The car records meanwhile.
+- A link that dies silently is found by keepalive, at the latest after twice its time.
+- A change of state is logged once, not each attempt.
+
+It does not decide what is sent or when again.
+
+Example:
+    uplink = MqttUplink(settings, is_clock_trusted=clock.is_trusted, put=inbox.put)
+    uplink.start()
+    uplink.publish(up_topic(device, Up.BATCH), payload, key)   # → Published(key=key) after the PUBACK
+    uplink.stop()
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from device.adapters.back_off import BackOff
+from device.adapters.mqtt_connection import (
+    Connection,
+    Lost,
+    LostReason,
+    UplinkEvent,
+    UplinkSettings,
+    tls_context,
+)
+from protocol.limits import PAYLOAD_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device.state import BatchKey
+
+_log = logging.getLogger(__name__)
+
+LOST_FIRST_S, LOST_LONGEST_S = (
+    1.0,
+    120.0,
+)  # a tunnel ends soon; a broker that is down for hours needs no storm
+REFUSED_FIRST_S, REFUSED_LONGEST_S = 30.0, 900.0  # undone by a person or a renewal, not by asking again
+
+
+class MqttUplink:
+    """The one connection to the broker.
+
+    Args:
+        settings: where and as whom.
+        is_clock_trusted: asked before each connection, whether dates of certificates may be checked.
+        put: takes what happened, from threads; False when it has no room.
+        lost_waits: back-off after a lost connection; the default is what a car wants.
+        refused_waits: back-off after a refusal.
+    """
+
+    def __init__(
+        self,
+        settings: UplinkSettings,
+        *,
+        is_clock_trusted: Callable[[], bool],
+        put: Callable[[UplinkEvent], bool],
+        lost_waits: BackOff | None = None,
+        refused_waits: BackOff | None = None,
+    ) -> None:
+        self._settings = settings
+        self._is_clock_trusted = is_clock_trusted
+        self._put = put
+        self._lost_waits = lost_waits or BackOff(first_s=LOST_FIRST_S, longest_s=LOST_LONGEST_S)
+        self._refused_waits = refused_waits or BackOff(first_s=REFUSED_FIRST_S, longest_s=REFUSED_LONGEST_S)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+        self._connection: Connection | None = None
+        self.not_taken = 0  # events the agent had no room for: it is stuck, or flooded from outside
+
+    def start(self) -> None:
+        """Begin to connect, in the uplink's own thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say goodbye to the broker and end the thread."""
+        self._stopping.set()
+        connection = self._connection
+        if connection is not None:
+            connection.end()
+        self._thread.join()
+
+    def publish(self, topic: str, payload: bytes, key: BatchKey | None = None) -> bool:
+        """Send with QoS 1; `Published(key)` follows when the broker has acknowledged.
+
+        Returns:
+            False when there is no connection or its window is full: nothing was sent, the caller tries later.
+        """
+        assert len(payload) <= PAYLOAD_BYTES_MAX
+        connection = self._connection
+        return connection is not None and connection.publish(topic, payload, key)
+
+    def check_dates_now(self) -> None:
+        """The clock is trusted now: connect again if this connection was made without checking dates."""
+        connection = self._connection
+        if connection is not None and not connection.are_dates_checked:
+            connection.end()
+
+    def _run(self) -> None:
+        told: Lost | None = None
+        while not self._stopping.is_set():
+            lost, was_stable = self._live_once()
+            self._tell(lost)
+            if was_stable or told is None or lost.reason != told.reason:
+                _log.info("uplink lost: reason=%s detail=%s", lost.reason, lost.detail)
+            told = lost
+            if was_stable:
+                self._lost_waits.succeeded()
+                self._refused_waits.succeeded()
+            if lost.reason is not LostReason.ENDED:
+                self._stopping.wait(self._waits(lost.reason).next_s())
+
+    def _live_once(self) -> tuple[Lost, bool]:
+        """Make one connection and stay until it ends."""
+        are_dates_checked = self._is_clock_trusted()
+        try:
+            context = tls_context(self._settings, check_dates=are_dates_checked)
+        except OSError as failure:
+            return Lost(reason=LostReason.UNTRUSTED, detail=f"our certificate or authority: {failure}"), False
+        connection = Connection(self._settings, context, self._tell, are_dates_checked=are_dates_checked)
+        self._connection = connection
+        try:
+            if self._stopping.is_set():  # `stop` may have looked for a connection before there was one
+                return Lost(reason=LostReason.ENDED, detail="stopped"), False
+            return connection.live()
+        finally:
+            self._connection = None
+
+    def _waits(self, reason: LostReason) -> BackOff:
+        is_refused = reason in (LostReason.REFUSED, LostReason.UNTRUSTED)
+        return self._refused_waits if is_refused else self._lost_waits
+
+    def _tell(self, event: UplinkEvent) -> None:
+        if not self._put(event):
+            self.not_taken += 1
