@@ -23,14 +23,21 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from backend.api import openapi, problems
 from backend.api.deps import PermissionCheck, Services
 from backend.api.headers import BodyLimit, SecurityHeaders
-from backend.api.routes import health, me
+from backend.api.routes import access_log, api_keys, devices, enrolment_tokens, health, me
 from backend.clock import Clock, utc_us
 from backend.domain.access import Permission
 from backend.settings import Settings
 from backend.store.database import Database, open_database
 from protocol.limits import REQUEST_BODY_BYTES_MAX
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, me.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    health.router,
+    me.router,
+    enrolment_tokens.router,
+    devices.router,
+    access_log.router,
+    api_keys.router,
+)
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.
 OPEN_ROUTES: Final = frozenset(

@@ -124,7 +124,7 @@ class PageRequest:
         key: Callable[[Row], CursorKey],
         show: Callable[[Row], Item],
     ) -> Page[Item]:
-        """Return a page from rows that were asked for with `limit + 1`: the one too many says there is more."""
+        """Return a page from rows asked for with `limit + 1`: one too many says that there is more."""
         shown = rows[: self.limit]
         more = len(rows) > self.limit
         cursor = encode_cursor(scope, key(shown[-1])) if more else None

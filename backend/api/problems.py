@@ -86,6 +86,7 @@ REFUSALS: Final[Mapping[Reason, ProblemKind]] = MappingProxyType(
         Reason.KEY_UNKNOWN: _kind("not-found", "There is no such key", _S.NOT_FOUND),
         Reason.KEY_IN_USE: _kind("key-in-use", "The key belongs to another box", _S.CONFLICT),
         Reason.BAD_SUCCESSION: _kind("bad-succession", "The key succession does not hold", _S.FORBIDDEN),
+        Reason.BAD_NAME: _kind("bad-name", "The name is not usable", _S.UNPROCESSABLE_ENTITY),
         Reason.NAME_TAKEN: _kind("name-taken", "The name is taken", _S.CONFLICT),
         Reason.ROLE_NOT_GRANTABLE: _kind("role-not-grantable", "This role is not given here", _S.FORBIDDEN),
         Reason.BAD_LIFE: _kind("bad-life", "The lifetime is out of range", _S.UNPROCESSABLE_ENTITY),
@@ -191,7 +192,7 @@ def _on_invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_http(request: Request, error: Exception) -> JSONResponse:
-    """Answer what the framework refuses by itself: unknown address, method, oversized body, broken encoding."""
+    """Answer what the framework refuses by itself: unknown address or method, oversized body."""
     del request
     assert isinstance(error, HTTPException)
     known = {kind.status: kind for kind in (NOT_FOUND, METHOD_NOT_ALLOWED, TOO_LARGE)}

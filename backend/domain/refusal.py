@@ -28,6 +28,7 @@ class Reason(StrEnum):
     KEY_UNKNOWN = "key-unknown"
     KEY_IN_USE = "key-in-use"
     BAD_SUCCESSION = "bad-succession"
+    BAD_NAME = "bad-name"
     NAME_TAKEN = "name-taken"
     ROLE_NOT_GRANTABLE = "role-not-grantable"
     BAD_LIFE = "bad-life"

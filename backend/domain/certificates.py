@@ -1,0 +1,233 @@
+"""What our CA writes into a certificate, and what it believes of a request for one.
+
+Rules:
+- P-256 only. Of a CSR only the public key is taken, after its signature has been checked: names and
+  extensions in it are ignored, since the name is decided by the registry.
+- A box's certificate has CN = device id and is for TLS clients only; a server's has the names asked for on
+  the command line and is for TLS servers only. Neither can sign certificates; the CA can sign nothing but
+  them and the CRL.
+- A certificate ends with the CA's own at the latest.
+- Signatures are deterministic (RFC 6979), serial numbers are given by the caller and random.
+
+This module reads no file and asks for no time.
+
+Example:
+    >>> key = read_csr(pem)
+    >>> issued = issue_device(issuer, public_key=key, device_id="9f" * 32, serial=serial, now_us=now_us)
+
+Source: RFC 5280 §4.2 (extensions), §5 (CRL), §4.1.2.2 (serial of at most 20 octets).
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from backend.domain.refusal import Reason, Refusal
+from protocol.limits import (
+    CA_LIFE_DAYS,
+    CERTIFICATE_BACKDATE_S,
+    CRL_LIFE_DAYS,
+    CSR_CHARS_MAX,
+    DEVICE_CERTIFICATE_LIFE_DAYS,
+    SERVER_CERTIFICATE_LIFE_DAYS,
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = timedelta(microseconds=1)
+_BACKDATE: Final = timedelta(seconds=CERTIFICATE_BACKDATE_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """The CA: its certificate and the key that signs."""
+
+    certificate: x509.Certificate
+    private_key: EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedSerial:
+    """One line of the CRL."""
+
+    serial: int
+    revoked_us: int
+
+
+def read_csr(pem: str) -> EllipticCurvePublicKey | Refusal:
+    """Return the public key that a CSR asks a certificate for, if its owner has signed the request."""
+    if len(pem) > CSR_CHARS_MAX:
+        return _bad_csr(f"it has more than {CSR_CHARS_MAX} characters")
+    try:
+        csr = x509.load_pem_x509_csr(pem.encode())
+        public_key = csr.public_key()
+        if not isinstance(public_key, EllipticCurvePublicKey) or not isinstance(public_key.curve, SECP256R1):
+            return _bad_csr("its key is not on P-256")
+        if not csr.is_signature_valid:
+            return _bad_csr("its signature does not verify")
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        return _bad_csr("it cannot be read as PKCS#10 in PEM")
+    return public_key
+
+
+def make_authority(
+    private_key: EllipticCurvePrivateKey, *, name: str, serial: int, now_us: int
+) -> x509.Certificate:
+    """Return the CA's own certificate, signed by itself."""
+    subject = _name(name)
+    now = _moment(now_us)
+    public_key = private_key.public_key()
+    return (
+        x509.CertificateBuilder(subject_name=subject, issuer_name=subject)
+        .public_key(public_key)
+        .serial_number(serial)
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + timedelta(days=CA_LIFE_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key), critical=False)
+        .sign(private_key, SHA256(), ecdsa_deterministic=True)
+    )
+
+
+def issue_device(
+    issuer: Issuer, *, public_key: EllipticCurvePublicKey, device_id: str, serial: int, now_us: int
+) -> x509.Certificate:
+    """Return a certificate with which a box proves its name to the broker."""
+    # 64 characters are too many for a DNS label, so the name stands as a URI besides the CN.
+    alternative = x509.SubjectAlternativeName(
+        [x509.UniformResourceIdentifier(f"urn:tbox:device:{device_id}")]
+    )
+    return _issue(
+        issuer,
+        public_key=public_key,
+        subject=device_id,
+        alternative=alternative,
+        use=ExtendedKeyUsageOID.CLIENT_AUTH,
+        life=timedelta(days=DEVICE_CERTIFICATE_LIFE_DAYS),
+        serial=serial,
+        now_us=now_us,
+    )
+
+
+def issue_server(
+    issuer: Issuer, *, public_key: EllipticCurvePublicKey, names: Sequence[str], serial: int, now_us: int
+) -> x509.Certificate:
+    """Return a certificate for a broker or the API under these host names and addresses, the first one as CN.
+
+    Raises:
+        ValueError: No name was given, or one cannot stand in a certificate.
+    """
+    if not names:
+        raise ValueError("a server certificate needs at least one host name or address")
+    return _issue(
+        issuer,
+        public_key=public_key,
+        subject=names[0],
+        alternative=x509.SubjectAlternativeName([_general_name(name) for name in names]),
+        use=ExtendedKeyUsageOID.SERVER_AUTH,
+        life=timedelta(days=SERVER_CERTIFICATE_LIFE_DAYS),
+        serial=serial,
+        now_us=now_us,
+    )
+
+
+def make_crl(
+    issuer: Issuer, *, revoked: Sequence[RevokedSerial], now_us: int
+) -> x509.CertificateRevocationList:
+    """Return the CA's revocation list; its number is the second it was made, so it grows."""
+    now = _moment(now_us)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(now - _BACKDATE)
+        .next_update(now + timedelta(days=CRL_LIFE_DAYS))
+        .add_extension(x509.CRLNumber(now_us // 1_000_000), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.private_key.public_key()),
+            critical=False,
+        )
+    )
+    for line in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(line.serial)
+            .revocation_date(_moment(line.revoked_us))
+            .build()
+        )
+    return builder.sign(issuer.private_key, SHA256(), ecdsa_deterministic=True)
+
+
+def _issue(
+    issuer: Issuer,
+    *,
+    public_key: EllipticCurvePublicKey,
+    subject: str,
+    alternative: x509.SubjectAlternativeName,
+    use: x509.ObjectIdentifier,
+    life: timedelta,
+    serial: int,
+    now_us: int,
+) -> x509.Certificate:
+    now = _moment(now_us)
+    authority_key = issuer.private_key.public_key()
+    return (
+        x509.CertificateBuilder(subject_name=_name(subject), issuer_name=issuer.certificate.subject)
+        .public_key(public_key)
+        .serial_number(serial)
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(min(now + life, issuer.certificate.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+        .add_extension(alternative, critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key), critical=False)
+        .sign(issuer.private_key, SHA256(), ecdsa_deterministic=True)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _moment(instant_us: int) -> datetime:
+    """Return an instant as X.509 keeps it, whole seconds."""
+    return (_EPOCH + instant_us * _US).replace(microsecond=0)
+
+
+def _bad_csr(detail: str) -> Refusal:
+    return Refusal(reason=Reason.BAD_REQUEST_FOR_CERTIFICATE, detail=detail)
