@@ -109,7 +109,9 @@ def physical(column: ColumnDef, raw: NDArray[np.int64]) -> NDArray[Any]:
     match column.raw_type:
         case RawType.FLOAT32:
             pattern = raw.view(np.uint64).astype(np.uint32)  # the lower half
-            return _linear_float(pattern.view(np.float32).astype(np.float64), column.scale, column.offset)
+            with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one, as in Python
+                values = pattern.view(np.float32).astype(np.float64)
+            return _linear_float(values, column.scale, column.offset)
         case RawType.FLOAT64:
             return _linear_float(raw.view(np.float64), column.scale, column.offset)
         case RawType.UINT:

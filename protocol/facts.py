@@ -8,7 +8,7 @@ null by metric name.
 This module knows no event's meaning and no metric's.
 
 Example:
-    >>> facts = Facts(dictionary=(), events=(Event(t_us=7, name="ignition_on", fields={"source": "can"}),), health={})
+    >>> facts = Facts(events=(Event(t_us=7, name="ignition_on", fields={"source": "can"}),))
     >>> decode_facts(encode_facts(facts)) == facts
     True
 """
@@ -20,7 +20,7 @@ from protocol import codec
 from protocol.compression import compress, decompress
 from protocol.dictionary import CAN_ID_EXTENDED, GID_MAX, ColumnDef, GroupDef, RawType
 from protocol.errors import ProtocolError
-from protocol.fields import Fields, array, bad_field, integer, known, mapping, number, record, text
+from protocol.fields import Fields, array, integer, known, mapping, number, record, text
 from protocol.header import ENUM_MAX, HASH_BYTES
 from protocol.limits import (
     COLUMNS_MAX,
@@ -115,15 +115,9 @@ def _scalars(value: object, what: str, *, most: int) -> dict[str, Scalar]:
 
 
 def _scalar(value: object, what: str) -> Scalar:
-    match value:
-        case None | bool():
-            return value
-        case int() | float():
-            return number(value, what)
-        case str():
-            return text(value, what)
-        case _:
-            bad_field(what, "a number, text, boolean or null")
+    if value is None or isinstance(value, bool):
+        return value
+    return text(value, what) if isinstance(value, str) else number(value, what)
 
 
 def _group_map(group: GroupDef) -> dict[int, object]:

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NoReturn, TypeVar
 
+from protocol import codec
 from protocol.errors import ProtocolError, Reject
-from protocol.limits import TEXT_BYTES_MAX
+from protocol.limits import COUNT_MAX, TEXT_BYTES_MAX
 
 _E = TypeVar("_E", bound=IntEnum)
 
@@ -89,6 +90,20 @@ def known(kind: type[_E], value: int) -> _E | int:
         return kind(value)
     except ValueError:
         return value
+
+
+def versioned(data: bytes, what: str, *, version: int, max_bytes: int) -> "Fields":
+    """Decode a message whose key 1 is its version.
+
+    Raises:
+        ProtocolError: TOO_LARGE, TOO_DEEP or BAD_ENCODING by the codec; BAD_FIELD when it is not a map or key
+            1 not an integer; UNSUPPORTED_VERSION for any version but `version`.
+    """
+    fields = Fields(codec.decode(data, max_bytes=max_bytes), what)
+    found = fields.integer(1, least=0, most=COUNT_MAX)
+    if found != version:
+        raise ProtocolError(Reject.UNSUPPORTED_VERSION, f"{what} of version {found}, not {version}")
+    return fields
 
 
 class Fields:

@@ -11,7 +11,7 @@ Example: see `protocol/SPEC.md`, "Batch header", worked in hex.
 from protocol import codec
 from protocol.clock import ClockClass
 from protocol.errors import ProtocolError, Reject
-from protocol.fields import Fields, integer, known, octets, record, text
+from protocol.fields import Fields, integer, known, octets, record, text, versioned
 from protocol.header import (
     ENUM_MAX,
     HASH_BYTES,
@@ -95,16 +95,12 @@ def decode_header(data: bytes) -> BatchHeader:
         ProtocolError: TOO_LARGE, TOO_DEEP or BAD_ENCODING by the codec; UNSUPPORTED_VERSION; BAD_FIELD with
             the field's key when one is missing, of the wrong type or out of range.
     """
-    fields = Fields(codec.decode(data, max_bytes=HEADER_BYTES_MAX), "header")
-    version = fields.integer(1, least=0, most=COUNT_MAX)
-    if version != VERSION:
-        raise ProtocolError(Reject.UNSUPPORTED_VERSION, f"batch header of version {version}")
+    fields = versioned(data, "header", version=VERSION, max_bytes=HEADER_BYTES_MAX)
     seq = fields.integer(4, least=1, most=SEQ_MAX)
     mono_start_us, mono_end_us = _mono_interval(fields.record(7, size=2))
     utc_start_us, utc_end_us = (_utc_or_none(item) for item in fields.record(8, size=2))
     clock, clock_error_us = fields.record(9, size=2)
     return BatchHeader(
-        version=version,
         device=DeviceId(fields.octets(2, size=THUMBPRINT_BYTES).hex()),
         chain=ChainId(fields.octets(3, size=ID_BYTES)),
         seq=seq,

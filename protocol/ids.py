@@ -46,7 +46,8 @@ _HEX = frozenset("0123456789abcdef")
 # {1: 2 (EC2), -1: 1 (P-256), -2: x, -3: y} in deterministic order; x and y fill the two places.
 _HEAD = bytes.fromhex("a401022001215820")
 _MIDDLE = bytes.fromhex("225820")
-_COSE_KEY_BYTES = len(_HEAD) + _COORDINATE_BYTES + len(_MIDDLE) + _COORDINATE_BYTES
+COSE_KEY_BYTES = len(_HEAD) + _COORDINATE_BYTES + len(_MIDDLE) + _COORDINATE_BYTES
+"""Length of a COSE_Key of ours: 77 bytes."""
 
 
 def cose_key_bytes(public_key: EllipticCurvePublicKey) -> bytes:
@@ -71,7 +72,7 @@ def public_key_from_cose(data: bytes) -> EllipticCurvePublicKey:
         ProtocolError: BAD_FIELD when the bytes are another form, or the point is not on the curve.
     """
     x, y = data[len(_HEAD) :][:_COORDINATE_BYTES], data[-_COORDINATE_BYTES:]
-    if len(data) != _COSE_KEY_BYTES or data != _HEAD + x + _MIDDLE + y:
+    if len(data) != COSE_KEY_BYTES or data != _HEAD + x + _MIDDLE + y:
         raise ProtocolError(Reject.BAD_FIELD, "not a P-256 COSE_Key of exactly kty, crv, x and y")
     numbers = EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), SECP256R1())
     try:

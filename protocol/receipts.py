@@ -21,11 +21,10 @@ from enum import IntEnum
 from protocol import codec
 from protocol.envelope import KeyLookup, Kind, Signer, open_sign1, sign1
 from protocol.errors import ProtocolError, Reject
-from protocol.fields import Fields, integer, known, octets, record
+from protocol.fields import integer, known, octets, record, versioned
 from protocol.header import ENUM_MAX, HASH_BYTES
 from protocol.ids import ID_BYTES, THUMBPRINT_BYTES, ChainId, DeviceId
 from protocol.limits import (
-    COUNT_MAX,
     RECEIPT_HAVE_MAX,
     RECEIPT_REFUSED_MAX,
     RECEIPT_WANT_MAX,
@@ -131,16 +130,12 @@ def decode_receipt(data: bytes) -> Receipt:
     Raises:
         ProtocolError: TOO_LARGE, TOO_DEEP or BAD_ENCODING by the codec; UNSUPPORTED_VERSION; BAD_FIELD.
     """
-    fields = Fields(codec.decode(data, max_bytes=SIGN1_BYTES_MAX), "receipt")
-    version = fields.integer(1, least=0, most=COUNT_MAX)
-    if version != VERSION:
-        raise ProtocolError(Reject.UNSUPPORTED_VERSION, f"receipt of version {version}")
+    fields = versioned(data, "receipt", version=VERSION, max_bytes=SIGN1_BYTES_MAX)
     upto = fields.integer(5, least=0, most=SEQ_MAX)
     digest = fields.octets_or_none(6, size=HASH_BYTES)
     if upto == 0 and digest is not None:
         raise ProtocolError(Reject.BAD_FIELD, "receipt[6]: null while upto is 0")
     return Receipt(
-        version=version,
         device=DeviceId(fields.octets(2, size=THUMBPRINT_BYTES).hex()),
         stream=known(Stream, fields.integer(3, least=1, most=ENUM_MAX)),
         chain=ChainId(fields.octets(4, size=ID_BYTES)),
