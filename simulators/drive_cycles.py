@@ -56,6 +56,8 @@ ARRIVAL = (
     Leg(duration_us=2 * SECOND_US, ignition=Ignition.ON),
 )
 LEAVING_US = 3 * SECOND_US  # OFF for a second, LOCK afterwards: the bus says so before it sleeps
+SECONDS_MIN = 25  # a shorter drive has no time to get anywhere
+DRIVE_SECONDS, STAY_SECONDS = 300, 20  # of a day's drives: one sees a start within minutes of looking
 BRAKING_MPS2 = 1.6  # how firmly the driver counts on stopping; the car can do better
 
 
@@ -67,6 +69,15 @@ def city(seed: int, seconds: int) -> tuple[Leg, ...]:
 def motorway(seed: int, seconds: int) -> tuple[Leg, ...]:
     """Return a motorway drive of this many seconds: long stretches of 80 to 120 km/h, seldom a stop."""
     return _drive(seed, seconds, kmh=(80.0, 120.0), stretch_s=(90.0, 300.0), pause_s=(1.0, 4.0))
+
+
+def day(seed: int) -> tuple[Leg, ...]:
+    """Return a day of town drives and short stays, for a car that is watched by somebody."""
+    legs: list[Leg] = []
+    for drive in range(24 * 3600 // (DRIVE_SECONDS + STAY_SECONDS)):
+        legs += city(seed * 1_000 + drive, DRIVE_SECONDS)
+        legs += park(STAY_SECONDS)
+    return tuple(legs)
 
 
 def park(seconds: int) -> tuple[Leg, ...]:

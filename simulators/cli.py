@@ -1,0 +1,149 @@
+"""`tbox sim`: the simulated car, its log files and the simulated broker, each on its own.
+
+Rules: everything stays on this machine: serial lines are ptys, the broker listens on loopback. Ctrl-C ends
+a command and everything it opened. Exit codes: 0 done, 2 wrong usage.
+
+Example:
+    $ tbox sim log --seed 7 --seconds 120 --out drive.log --nmea drive.nmea
+    $ tbox sim car --seed 7 --links build/car
+"""
+
+import datetime as dt
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulators import drive_cycles
+from simulators.broker import Broker
+from simulators.broker_access import BRIDGE
+from simulators.car import Car, CarOnPorts
+from simulators.drive_cycles import CycleName
+from simulators.drive_log import write_drive
+from simulators.pki import CertificateAuthority
+from simulators.virtual_clock import SECOND_US
+
+app = typer.Typer(help="Simulated car, receiver and broker, each on its own.", no_args_is_help=True)
+
+DEFAULT_START = dt.datetime(2026, 1, 5, 8, 0, tzinfo=dt.UTC)  # a Monday morning; any fixed day would do
+STATUS_SECONDS = 1.0
+
+Seed = Annotated[int, typer.Option(help="The same seed gives the same drive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command(epilog="Example: tbox sim log --seed 7 --seconds 120 --out drive.log --nmea drive.nmea")
+def log(
+    out: Annotated[Path, typer.Option(help="candump file to write.")],
+    *,
+    nmea: Annotated[Path | None, typer.Option(help="NMEA file to write.")] = None,
+    seed: Seed = 1,
+    seconds: Annotated[int, typer.Option(min=1, max=86_400, help="Length of the log.")] = 120,
+    cycle: Annotated[CycleName, typer.Option(help="What the driver does.")] = CycleName.CITY,
+    start: Annotated[
+        str, typer.Option(help="UTC of the first instant, ISO 8601.")
+    ] = DEFAULT_START.isoformat(),
+    as_json: Json = False,
+) -> None:
+    """Write a simulated drive as candump and NMEA files."""
+    legs = drive_cycles.named(cycle, seed=seed, seconds=max(seconds, drive_cycles.SECONDS_MIN))
+    written = write_drive(
+        Car(seed=seed, legs=legs, utc_start_us=_utc_us(start)), seconds=seconds, out=out, nmea=nmea
+    )
+    if as_json:
+        typer.echo(json.dumps({"frames": written.frames, "nmea_lines": written.nmea_lines, "out": str(out)}))
+    else:
+        typer.echo(
+            f"{written.frames} frames in {out}, {written.nmea_lines} NMEA lines in {nmea or 'no file'}"
+        )
+
+
+@app.command(epilog="Example: tbox sim car --seed 7 --links build/car")
+def car(
+    *,
+    seed: Seed = 1,
+    links: Annotated[Path | None, typer.Option(help="Folder for stable names of the two lines.")] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=50, help="Car seconds in a real one.")] = 1.0,
+    seconds: Annotated[int, typer.Option(min=0, help="End after this long; 0 drives until Ctrl-C.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Drive a simulated car on two serial lines, until Ctrl-C."""
+    world = Car(seed=seed, legs=drive_cycles.day(seed), utc_start_us=time.time_ns() // 1000)
+    ports = CarOnPorts(
+        world,
+        can_link=links and links / "can0",
+        nmea_link=links and links / "gnss0",
+        speed=speed,
+    )
+    with ports as driving:
+        if as_json:
+            typer.echo(
+                json.dumps({"can": str(driving.can.path), "nmea": str(driving.nmea.path), "seed": seed})
+            )
+        else:
+            typer.echo(
+                f"CAN  (slcan)  {driving.can.path}\nGNSS (NMEA)   {driving.nmea.path}\nCtrl-C ends the drive."
+            )
+        ends = time.monotonic() + seconds if seconds else None
+        while driving.is_driving and (ends is None or time.monotonic() < ends) and _pause():
+            if not as_json:
+                typer.echo(_status(driving), nl=False)
+    if not as_json:
+        typer.echo()
+
+
+@app.command(epilog="Example: tbox sim broker --folder build/broker --device <device id>")
+def broker(
+    *,
+    folder: Annotated[Path, typer.Option(help="Where a throw-away authority and certificates are written.")],
+    device: Annotated[list[str] | None, typer.Option(help="Device id to issue a certificate to.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run the simulated broker with an authority of its own, until Ctrl-C."""
+    authority = CertificateAuthority.create(folder)
+    server = authority.issue_server("broker")
+    authority.issue_client(BRIDGE)
+    for name in device or []:
+        authority.issue_client(name)
+    crl = folder / "crl.pem"
+    with Broker(ca=authority.ca_file, cert=server.cert, key=server.key, port=port, crl=crl) as running:
+        if as_json:
+            typer.echo(json.dumps({"port": running.port, "ca": str(authority.ca_file), "crl": str(crl)}))
+        else:
+            typer.echo(f"broker on 127.0.0.1:{running.port}, certificates in {folder}\nCtrl-C ends it.")
+        while _pause():
+            pass
+
+
+def _utc_us(text: str) -> int:
+    """Return an ISO 8601 time as microseconds since the epoch; without an offset it is taken as UTC.
+
+    Raises:
+        typer.BadParameter: it is not a time.
+    """
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as wrong:
+        raise typer.BadParameter(f"{text!r} is not an ISO 8601 time", param_hint="--start") from wrong
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return round(moment.timestamp() * SECOND_US)
+
+
+def _pause() -> bool:
+    """Wait a moment; false when someone asked to end."""
+    try:
+        return signal.sigtimedwait([signal.SIGTERM, signal.SIGINT], STATUS_SECONDS) is None
+    except KeyboardInterrupt:
+        return False
+
+
+def _status(driving: CarOnPorts) -> str:
+    state, counters = driving.car.vehicle.state, driving.adapter.counters
+    return (
+        f"\r{state.ignition.name:<5} {state.speed_mps * 3.6:5.1f} km/h {state.rpm:5.0f} rpm "
+        f"{state.odometer_m / 1000:9.2f} km {state.supply_v:5.2f} V   {counters.sent} frames sent "
+    )
