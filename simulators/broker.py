@@ -20,8 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import threading
-from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from amqtt.broker import Broker as AmqttBroker
@@ -30,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from simulators.broker_access import Courier, configuration
 from simulators.broker_door import Door
+from simulators.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REVOCATION_POLL_SECONDS = 0.5  # so that a revoked device is cut off within a second
-WAIT_SECONDS_MAX = 10.0  # for the broker's own thread to answer: it never computes for long
 
 
 class Broker:
@@ -67,13 +66,12 @@ class Broker:
         self.courier = Courier()
         self._tls = _tls_context(ca, cert, key)
         self._revocations = _Revocations(ca, crl)
-        self._thread: threading.Thread | None = None
-        self._run: _Run | None = None
+        self._life: _Life | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the broker listens now."""
-        return self._thread is not None
+        return self._life is not None
 
     def start(self) -> None:
         """Listen; returns when a client can connect.
@@ -81,24 +79,22 @@ class Broker:
         Raises:
             OSError: the port is taken.
         """
-        assert self._thread is None, "start after start"
-        ready: Future[_Run] = Future()
-        thread = threading.Thread(target=self._live, args=(ready,), name="simulated-broker", daemon=True)
-        thread.start()
+        assert self._life is None, "start after start"
+        loop = LoopThread("simulated-broker")
+        loop.start()
         try:
-            self._run = ready.result(WAIT_SECONDS_MAX)
+            self._life = loop.run(self._begin(loop))
         except OSError:
-            thread.join()
+            loop.stop()
             raise
-        self._thread, self.port = thread, self._run.port
+        self.port = self._life.server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
         """Cut every connection and forget every session; returns when the thread has ended. Idempotent."""
-        if self._thread is None or self._run is None:
-            return
-        self._run.loop.call_soon_threadsafe(self._run.stopping.set)
-        self._thread.join()
-        self._thread = self._run = None
+        if self._life is not None:
+            life, self._life = self._life, None
+            life.loop.run(_end(life))
+            life.loop.stop()
 
     def restart(self) -> None:
         """Crash and come back on the same port."""
@@ -107,18 +103,17 @@ class Broker:
 
     def drop_connections(self, client_id: str | None = None) -> int:
         """Cut the connections of one client, or of all, as a lost link would; returns how many."""
-        run = self._running()
-        done: Future[int] = Future()
-        run.loop.call_soon_threadsafe(
-            lambda: done.set_result(run.door.drop(lambda name, _serial: client_id in (None, name)))
-        )
-        return done.result(WAIT_SECONDS_MAX)
+        life = self._living()
+
+        async def cut() -> int:
+            return life.door.drop(lambda name, _serial: client_id in (None, name))
+
+        return life.loop.run(cut())
 
     def inject(self, topic: str, payload: bytes) -> None:
         """Hand a message to its subscribers as a hostile broker could: no client of it sent this."""
-        run = self._running()
-        sending = run.amqtt.internal_message_broadcast(topic, payload, 1)
-        asyncio.run_coroutine_threadsafe(sending, run.loop).result(WAIT_SECONDS_MAX)
+        life = self._living()
+        life.loop.run(life.amqtt.internal_message_broadcast(topic, payload, 1))
 
     def __enter__(self) -> Self:
         """Start."""
@@ -131,55 +126,43 @@ class Broker:
         """Stop."""
         self.stop()
 
-    def _running(self) -> _Run:
-        assert self._run is not None, "the broker is not running"
-        return self._run
+    def _living(self) -> _Life:
+        assert self._life is not None, "the broker is not running"
+        return self._life
 
-    def _live(self, ready: Future[_Run]) -> None:
-        """Be the thread: one loop, one run, and a failure to start told to whoever waits."""
-        with asyncio.Runner() as runner:
-            try:
-                runner.run(_serve(self, ready))
-            except OSError as error:
-                ready.set_exception(error)
-
-    def _make_run(self) -> _Run:
+    async def _begin(self, loop: LoopThread) -> _Life:
+        """Listen, on the broker's own loop."""
         amqtt = AmqttBroker(configuration(self.courier))
-        return _Run(amqtt, Door(amqtt, self.courier, self._revocations.serials))
+        door = Door(amqtt, self.courier, self._revocations.serials)
+        await amqtt.start()
+        try:
+            server = await asyncio.start_server(door.admit, self.host, self.port, ssl=self._tls)
+        except OSError:
+            await amqtt.shutdown()
+            raise
+        watch = asyncio.create_task(_cut_revoked(door, self._revocations.serials))
+        return _Life(loop=loop, amqtt=amqtt, door=door, server=server, watch=watch)
 
 
-class _Run:
-    """One life of the broker, from start to stop; it belongs to the broker's thread."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Life:
+    """One life of the broker, from start to stop; all but the loop belong to the broker's thread."""
 
-    def __init__(self, amqtt: AmqttBroker, door: Door) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.stopping = asyncio.Event()
-        self.amqtt = amqtt
-        self.door = door
-        self.port = 0
+    loop: LoopThread
+    amqtt: AmqttBroker
+    door: Door
+    server: asyncio.Server
+    watch: asyncio.Task[None]
 
 
-async def _serve(broker: Broker, ready: Future[_Run]) -> None:
-    """Listen until told to stop, then cut everyone off and wait until nothing of this life is left."""
-    run = broker._make_run()  # noqa: SLF001 - the other half of the same class, which must run on this thread
-    await run.amqtt.start()
-    try:
-        server = await asyncio.start_server(run.door.admit, broker.host, broker.port, ssl=broker._tls)  # noqa: SLF001 - as above
-    except OSError:
-        await run.amqtt.shutdown()
-        raise
-    run.port = server.sockets[0].getsockname()[1]
-    watch = asyncio.create_task(_cut_revoked(run.door, broker._revocations.serials))  # noqa: SLF001 - as above
-    ready.set_result(run)
-    try:
-        await run.stopping.wait()
-    finally:
-        server.close()
-        watch.cancel()
-        run.door.drop(lambda _name, _serial: True)
-        await run.amqtt.shutdown()
-        await asyncio.gather(watch, return_exceptions=True)
-        await server.wait_closed()
+async def _end(life: _Life) -> None:
+    """Cut everyone off and wait until nothing of this life is left."""
+    life.server.close()
+    life.watch.cancel()
+    life.door.drop(lambda _name, _serial: True)
+    await life.amqtt.shutdown()
+    await asyncio.gather(life.watch, return_exceptions=True)
+    await life.server.wait_closed()
 
 
 async def _cut_revoked(door: Door, revoked: Callable[[], frozenset[int]]) -> None:

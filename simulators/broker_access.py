@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amqtt.broker import RetainedApplicationMessage
-    from amqtt.session import Session
+    from amqtt.session import ApplicationMessage, Session
 
 PREFIX = ["tbox", "1"]
 BRIDGE = "bridge"
@@ -61,12 +61,14 @@ class Courier:
 
     Attributes:
         loses: asked for each delivery (client id, topic); true loses the message.
+        sees: told of each message that was rightly published (topic, payload): what a hostile broker knows.
         lost: deliveries lost so.
         refused_publish: publishes that the access list discarded (acknowledged all the same: MQTT 3.1.1).
         refused_by: why a CONNECT was turned away, one entry each.
     """
 
     loses: Callable[[str, str], bool] = lambda _client, _topic: False
+    sees: Callable[[str, bytes], None] = lambda _topic, _payload: None
     lost: int = 0
     refused_publish: int = 0
     refused_by: list[str] = field(default_factory=list)
@@ -105,6 +107,21 @@ class AccessList(BaseTopicPlugin):  # type: ignore[misc] # amqtt has no types
         return True
 
 
+class Witness(BasePlugin[BrokerContext]):  # type: ignore[misc] # amqtt has no types
+    """Tell the courier what goes through the broker."""
+
+    @dataclass
+    class Config:
+        """The broker's `Courier`, untyped because amqtt checks this class at run time."""
+
+        courier: Any = None
+
+    async def on_broker_message_broadcast(self, *, client_id: str, message: ApplicationMessage) -> None:
+        """Show the courier one message."""
+        del client_id
+        self.config.courier.sees(message.topic, bytes(message.data))
+
+
 class NothingRetained(BasePlugin[BrokerContext]):  # type: ignore[misc] # amqtt has no types
     """Forget every retained message as it arrives; what waits for an absent client is not touched."""
 
@@ -123,6 +140,7 @@ def configuration(courier: Courier) -> BrokerConfig:
         plugins={
             f"{__name__}.{DoorDecided.__name__}": {},
             f"{__name__}.{AccessList.__name__}": {"courier": courier},
+            f"{__name__}.{Witness.__name__}": {"courier": courier},
             f"{__name__}.{NothingRetained.__name__}": {},
         },
     )

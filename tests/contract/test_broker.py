@@ -205,6 +205,20 @@ def test_a_receipt_can_be_lost_and_forged_on_purpose(world: BrokerWorld) -> None
     assert world.broker.courier.lost == 1
 
 
+def test_what_goes_through_can_be_seen_and_replayed_later_and_in_another_order(world: BrokerWorld) -> None:
+    seen: list[tuple[str, bytes]] = []
+    world.broker.courier.sees = lambda topic, payload: seen.append((topic, payload))
+    with world.client("bridge") as bridge, world.client(DEVICE) as device:
+        bridge.subscribe("tbox/1/+/up/#")
+        for payload in (b"one", b"two"):
+            device.publish(UP, payload)
+        bridge.wait(lambda: len(bridge.heard) == 2)
+        for topic, payload in reversed(seen):
+            world.broker.inject(topic, payload)
+        bridge.wait(lambda: len(bridge.heard) == 4)
+        assert [payload for _, payload in bridge.heard] == [b"one", b"two", b"two", b"one"]
+
+
 def test_a_port_that_is_taken_is_an_error_and_leaves_no_thread(world: BrokerWorld, tmp_path: Path) -> None:
     second = broker_world(tmp_path / "second").broker
     second.port = world.broker.port
