@@ -23,16 +23,18 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from backend.api import openapi, problems
 from backend.api.deps import PermissionCheck, Services
 from backend.api.headers import BodyLimit, SecurityHeaders
-from backend.api.routes import access_log, api_keys, devices, enrolment_tokens, health, me
+from backend.api.routes import access_log, api_keys, devices, enrol, enrolment_tokens, health, me
 from backend.clock import Clock, utc_us
 from backend.domain.access import Permission
 from backend.settings import Settings
 from backend.store.database import Database, open_database
+from backend.usecases.service_identity import load_identity
 from protocol.limits import REQUEST_BODY_BYTES_MAX
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     me.router,
+    enrol.router,
     enrolment_tokens.router,
     devices.router,
     access_log.router,
@@ -69,10 +71,14 @@ def create_app(settings: Settings, *, clock: Clock = utc_us, database: Database 
             closes it.
 
     Raises:
+        SecretError: A key file of the home is missing or not usable.
         AssertionError: A route has no permission and is not meant to be open.
     """
     services = Services(
-        settings=settings, database=database or open_database(settings.database_url), clock=clock
+        settings=settings,
+        identity=load_identity(settings),
+        database=database or open_database(settings.database_url),
+        clock=clock,
     )
 
     @asynccontextmanager

@@ -39,6 +39,7 @@ from backend.store.database import Database
 from backend.store.devices import Device, find_device
 from backend.usecases.authenticate import authenticate
 from backend.usecases.log_access import log_position_read
+from backend.usecases.service_identity import ServiceIdentity
 
 PURPOSE_HEADER = "Access-Purpose"
 
@@ -50,6 +51,7 @@ class Services:
     settings: Settings
     database: Database
     clock: Clock
+    identity: ServiceIdentity
 
 
 def _services(request: Request) -> Services:

@@ -12,12 +12,14 @@ Rules:
 This module reads no file and asks for no time.
 
 Example:
-    >>> key = read_csr(pem)
+    >>> request = read_csr(pem)
+    >>> key = request.public_key
     >>> issued = issue_device(issuer, public_key=key, device_id="9f" * 32, serial=serial, now_us=now_us)
 
 Source: RFC 5280 §4.2 (extensions), §5 (CRL), §4.1.2.2 (serial of at most 20 octets).
 """
 
+import hashlib
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from backend.domain.refusal import Reason, Refusal
@@ -65,8 +68,16 @@ class RevokedSerial:
     revoked_us: int
 
 
-def read_csr(pem: str) -> EllipticCurvePublicKey | Refusal:
-    """Return the public key that a CSR asks a certificate for, if its owner has signed the request."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRequest:
+    """All that is taken from a CSR: its key, and its hash, which the box's proof names."""
+
+    public_key: EllipticCurvePublicKey
+    der_sha256: bytes
+
+
+def read_csr(pem: str) -> CertificateRequest | Refusal:
+    """Return what a CSR asks a certificate for, if the owner of its key has signed it."""
     if len(pem) > CSR_CHARS_MAX:
         return _bad_csr(f"it has more than {CSR_CHARS_MAX} characters")
     try:
@@ -78,7 +89,8 @@ def read_csr(pem: str) -> EllipticCurvePublicKey | Refusal:
             return _bad_csr("its signature does not verify")
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
         return _bad_csr("it cannot be read as PKCS#10 in PEM")
-    return public_key
+    der = csr.public_bytes(Encoding.DER)
+    return CertificateRequest(public_key=public_key, der_sha256=hashlib.sha256(der).digest())
 
 
 def make_authority(

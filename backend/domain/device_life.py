@@ -29,7 +29,6 @@ class DeviceEvent(StrEnum):
 
     ENROL_AGAIN = "enrol-again"
     RENEW = "renew"
-    SUCCEED_KEY = "succeed-key"
     REVOKE = "revoke"
 
 
@@ -41,7 +40,6 @@ TRANSITIONS: Final[Mapping[tuple[DeviceStatus, DeviceEvent], DeviceStatus]] = Ma
     {
         (DeviceStatus.ENROLLED, DeviceEvent.ENROL_AGAIN): DeviceStatus.ENROLLED,
         (DeviceStatus.ENROLLED, DeviceEvent.RENEW): DeviceStatus.ENROLLED,
-        (DeviceStatus.ENROLLED, DeviceEvent.SUCCEED_KEY): DeviceStatus.ENROLLED,
         (DeviceStatus.ENROLLED, DeviceEvent.REVOKE): DeviceStatus.REVOKED,
         (DeviceStatus.REVOKED, DeviceEvent.REVOKE): DeviceStatus.REVOKED,
     }

@@ -1,6 +1,7 @@
 """Certificates this server's CA has issued, and the nonces that renewals used up.
 
-The serial number is the key, in hex. Revocation is a time on the row; the CRL is made from the rows.
+The serial number is the key, in hex. A certificate keeps the hash of the request it answers, so that a box
+whose answer got lost gets the same one again. Revocation is a time on the row; the CRL is made from the rows.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ class Certificate(SQLModel, table=True):
     not_after_us: int = Field(sa_type=Microseconds)
     issued_us: int = Field(sa_type=Microseconds)
     revoked_us: int | None = Field(default=None, sa_type=Microseconds)
+    csr_sha256: bytes | None = Field(default=None, max_length=32)
+    der: bytes = Field(max_length=4096)
 
 
 class RenewalNonce(SQLModel, table=True):
@@ -48,6 +51,20 @@ def list_certificates(session: Session, *, org_id: str, device_id: str) -> Seque
     ).all()
 
 
+def find_answered(session: Session, *, org_id: str, device_id: str, csr_sha256: bytes) -> Certificate | None:
+    """Return the newest certificate that was issued for this very request of this box and is not revoked."""
+    return session.exec(
+        select(Certificate)
+        .where(
+            Certificate.org_id == org_id,
+            Certificate.device_id == device_id,
+            Certificate.csr_sha256 == csr_sha256,
+            col(Certificate.revoked_us).is_(None),
+        )
+        .order_by(col(Certificate.issued_us).desc(), Certificate.serial)
+    ).first()
+
+
 def list_revoked(session: Session, *, not_after_us: int) -> Sequence[Certificate]:
     """Return all organisations' revoked certificates that expire at `not_after_us` or later, for the CRL."""
     return session.exec(
@@ -57,9 +74,10 @@ def list_revoked(session: Session, *, not_after_us: int) -> Sequence[Certificate
     ).all()
 
 
-def is_nonce_used(session: Session, *, nonce: bytes) -> bool:
-    """Whether a renewal has used this nonce."""
-    return session.get(RenewalNonce, nonce) is not None
+def is_nonce_used(session: Session, *, org_id: str, nonce: bytes) -> bool:
+    """Whether a renewal of this organisation's boxes has used this nonce."""
+    found = select(RenewalNonce).where(RenewalNonce.org_id == org_id, RenewalNonce.nonce == nonce)
+    return session.exec(found).one_or_none() is not None
 
 
 def forget_expired_nonces(session: Session, *, org_id: str, now_us: int) -> None:

@@ -43,7 +43,6 @@ class DeviceKey(SQLModel, table=True):
     cose_key: bytes = Field(max_length=256)
     valid_from_us: int = Field(sa_type=Microseconds)
     valid_to_us: int | None = Field(default=None, sa_type=Microseconds)
-    succession: bytes | None = Field(default=None, max_length=4096)
 
 
 def locate_device(session: Session, *, device_id: str) -> Device | None:

@@ -120,5 +120,15 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
             os.link(part, path)  # fails when `path` exists, so two set-ups at once cannot mix their keys
         finally:
             part.unlink()
+        sync_folder(path.parent)
     except OSError as failed:
         raise SecretError(what=f"{path} cannot be written: {failed.strerror}") from failed
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,7 +5,7 @@ Each certificate is entered in the database in the same transaction.
 Example:
     >>> with database.writing() as session, session.begin():
     ...     pem = issue_device_certificate(
-    ...         session, issuer=issuer, org_id=org, device_id=device, public_key=key, now_us=utc_us()
+    ...         session, issuer=issuer, org_id=org, device_id=device, request=request, now_us=utc_us()
     ...     )
 """
 
@@ -17,7 +17,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlmodel import Session
 
 from backend.clock import from_datetime
-from backend.domain.certificates import Issuer, RevokedSerial, issue_device, issue_server, make_crl
+from backend.domain.certificates import (
+    CertificateRequest,
+    Issuer,
+    RevokedSerial,
+    issue_device,
+    issue_server,
+    make_crl,
+)
 from backend.store.certificates import Certificate, list_revoked
 from protocol.limits import CERTIFICATE_BACKDATE_S
 
@@ -30,19 +37,22 @@ def issue_device_certificate(
     issuer: Issuer,
     org_id: str,
     device_id: str,
-    public_key: EllipticCurvePublicKey,
+    request: CertificateRequest,
     now_us: int,
 ) -> str:
     """Issue a box's TLS certificate inside the caller's transaction; return the PEM chain, its own first."""
     certificate = issue_device(
         issuer,
-        public_key=public_key,
+        public_key=request.public_key,
         device_id=device_id,
         serial=x509.random_serial_number(),
         now_us=now_us,
     )
-    session.add(_row(certificate, org_id=org_id, device_id=device_id, subject=device_id, now_us=now_us))
-    return _pem(certificate) + _pem(issuer.certificate)
+    row = _row(certificate, org_id=org_id, subject=device_id, now_us=now_us)
+    row.device_id = device_id
+    row.csr_sha256 = request.der_sha256
+    session.add(row)
+    return chain_pem(row, issuer=issuer)
 
 
 def issue_server_certificate(
@@ -63,8 +73,9 @@ def issue_server_certificate(
         issuer, public_key=public_key, names=names, serial=x509.random_serial_number(), now_us=now_us
     )
     with session.begin():
-        session.add(_row(certificate, org_id=org_id, device_id=None, subject=names[0], now_us=now_us))
-    return _pem(certificate) + _pem(issuer.certificate)
+        row = _row(certificate, org_id=org_id, subject=names[0], now_us=now_us)
+        session.add(row)
+    return chain_pem(row, issuer=issuer)
 
 
 def publish_crl(session: Session, *, issuer: Issuer, now_us: int) -> str:
@@ -79,19 +90,19 @@ def publish_crl(session: Session, *, issuer: Issuer, now_us: int) -> str:
     return make_crl(issuer, revoked=revoked, now_us=now_us).public_bytes(Encoding.PEM).decode()
 
 
-def _row(
-    certificate: x509.Certificate, *, org_id: str, device_id: str | None, subject: str, now_us: int
-) -> Certificate:
+def chain_pem(row: Certificate, *, issuer: Issuer) -> str:
+    """Return a stored certificate and the CA's in PEM."""
+    certificate = x509.load_der_x509_certificate(row.der)
+    return "".join(item.public_bytes(Encoding.PEM).decode() for item in (certificate, issuer.certificate))
+
+
+def _row(certificate: x509.Certificate, *, org_id: str, subject: str, now_us: int) -> Certificate:
     return Certificate(
         serial=f"{certificate.serial_number:x}",
         org_id=org_id,
-        device_id=device_id,
         subject=subject[:200],
         not_before_us=from_datetime(certificate.not_valid_before_utc),
         not_after_us=from_datetime(certificate.not_valid_after_utc),
         issued_us=now_us,
+        der=certificate.public_bytes(Encoding.DER),
     )
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(Encoding.PEM).decode()

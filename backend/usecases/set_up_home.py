@@ -122,18 +122,18 @@ def _first_organisation(
     database: Database, *, name: str, now_us: int
 ) -> tuple[Organisation, CreatedKey | None]:
     """Return the platform's organisation, and the key of its administrator if this call made it."""
-    with database.writing() as session:
+    with database.reading() as session:
         platform = find_platform(session)
-        session.rollback()
+    with database.writing() as session:
         if platform is None:
             outcome = create_organisation(session, name=name, is_platform=True, now_us=now_us)
             if isinstance(outcome, Refusal):
                 raise RefusedError(what=f"the organisation cannot be made: {outcome.detail}")
             platform = outcome
-        has_keys = bool(list_api_keys(session, org_id=platform.org_id, after=None, limit=1))
-        session.rollback()
-        if has_keys:
+    with database.reading() as session:
+        if list_api_keys(session, org_id=platform.org_id, after=None, limit=1):
             return platform, None
+    with database.writing() as session:
         key = create_api_key(
             session,
             org_id=platform.org_id,

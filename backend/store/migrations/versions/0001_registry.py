@@ -70,7 +70,6 @@ def upgrade() -> None:
         sa.Column("cose_key", sa.LargeBinary(256), nullable=False),
         sa.Column("valid_from_us", US, nullable=False),
         sa.Column("valid_to_us", US),
-        sa.Column("succession", sa.LargeBinary(4096)),
         sa.PrimaryKeyConstraint("kid", name="pk_device_key"),
         of_device("device_key"),
     )
@@ -85,6 +84,8 @@ def upgrade() -> None:
         sa.Column("not_after_us", US, nullable=False),
         sa.Column("issued_us", US, nullable=False),
         sa.Column("revoked_us", US),
+        sa.Column("csr_sha256", sa.LargeBinary(32)),
+        sa.Column("der", sa.LargeBinary(4096), nullable=False),
         sa.PrimaryKeyConstraint("serial", name="pk_certificate"),
         of_organisation("certificate"),
         of_device("certificate"),
