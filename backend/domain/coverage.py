@@ -1,0 +1,105 @@
+"""Which sequence numbers of a chain are covered, kept as ranges.
+
+A car sends for years, so a chain is never a list of numbers: `Ranges` holds closed intervals, ascending,
+disjoint and never adjacent. Most chains are one range; more than one means that something is on its way or
+lost.
+
+It knows numbers only: whether a number was stored, declared lost or refused is the caller's meaning.
+
+Example:
+    >>> held = Ranges.of([(1, 3), (7, 7)]).add(4, 5)
+    >>> held.pairs, held.holes(1, held.last)
+    (((1, 5), (7, 7)), ((6, 6),))
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Closed ranges of positive integers, ascending, disjoint, not adjacent."""
+
+    pairs: tuple[Pair, ...] = ()
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Self:
+        """Return the union of `pairs`, given in any order, overlapping or not.
+
+        Raises:
+            ValueError: a pair begins below 1 or ends before it begins.
+        """
+        merged: list[Pair] = []
+        for first, last in sorted(pairs):
+            if first < 1 or last < first:
+                message = f"not a range of sequence numbers: {first}..{last}"
+                raise ValueError(message)
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+            else:
+                merged.append((first, last))
+        return cls(tuple(merged))
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and self.range_of(number) is not None
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def last(self) -> int:
+        """The highest number covered, 0 when nothing is."""
+        return self.pairs[-1][1] if self.pairs else 0
+
+    @property
+    def total(self) -> int:
+        """How many numbers are covered."""
+        return sum(last - first + 1 for first, last in self.pairs)
+
+    def range_of(self, number: int) -> Pair | None:
+        """Return the range that holds `number`, or None."""
+        at = bisect_right(self.pairs, number, key=lambda pair: pair[0]) - 1
+        if at >= 0 and self.pairs[at][1] >= number:
+            return self.pairs[at]
+        return None
+
+    def add(self, first: int, last: int | None = None) -> Self:
+        """Return the ranges with `first..last` added; `last` defaults to `first`."""
+        last = first if last is None else last
+        tail = self.pairs[-1] if self.pairs else None
+        if tail is not None and first == tail[1] + 1 and last >= first:  # the usual case: the next batch
+            return type(self)((*self.pairs[:-1], (tail[0], last)))
+        return self.of((*self.pairs, (first, last)))
+
+    def union(self, other: Ranges) -> Self:
+        """Return what either covers."""
+        return self.of((*self.pairs, *other.pairs)) if other.pairs else self
+
+    def holes(self, first: int, last: int) -> tuple[Pair, ...]:
+        """Return the maximal ranges within `first..last` that are not covered, ascending."""
+        found: list[Pair] = []
+        at = first
+        for begin, end in self.pairs:
+            if begin > last:
+                break
+            if begin > at:
+                found.append((at, begin - 1))
+            at = max(at, end + 1)
+        if at <= last:
+            found.append((at, last))
+        return tuple(found)
+
+    def minus(self, other: Ranges) -> Self:
+        """Return what this covers and `other` does not."""
+        return self.of(hole for first, last in self.pairs for hole in other.holes(first, last))

@@ -1,0 +1,336 @@
+"""Batches as received: the signed header verbatim, each section apart, and the key that makes them unique.
+
+Rules:
+- `batch_key` is the one place that says a number is taken. It is written in the same transaction as the
+  body and is never partitioned, so that uniqueness holds over all time.
+- Header and sections have a retention class each: facts of a batch outlive its fine data. A section whose
+  body is null was erased; one without a row was withheld by the box.
+- `utc_start_us` is what the product believes, by `backend.domain.batch_time`; the box's own claim stays in
+  the header. Null is unknown.
+- Bytes are never re-encoded on their way in or out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    and_,
+    or_,
+    select,
+    update,
+)
+from sqlmodel import SQLModel
+
+from backend.domain.batch_time import TimeSource
+from backend.domain.ingest import Link
+from backend.store.chains import owned_by_chain
+from backend.store.columns import ORG_ID_CHARS, Microseconds, RowId
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Row
+    from sqlmodel import Session
+
+_IN_MAX = 400  # parameters of one IN list, well below SQLite's limit of 32,766 and kind to the planner
+
+
+class Retention(IntEnum):
+    """How long a part is kept; the number is stored."""
+
+    FACTS = 1  # headers, dictionary, events: 180 days
+    FINE = 2  # signals, frames, fixes, windows: 30 days
+
+
+class DecodeState(IntEnum):
+    """Where a batch stands on its way into the derived tables; the number is stored."""
+
+    PENDING = 0
+    DONE = 1
+    UNDECODABLE = 2  # a group has no dictionary yet
+    UNTIMED = 3  # no UTC yet
+    UNREADABLE = 4  # authentic, but a section is not what its number promises
+
+
+BATCH_KEY = Table(
+    "batch_key",
+    SQLModel.metadata,
+    Column("chain_ref", RowId, primary_key=True, autoincrement=False),
+    Column("seq", RowId, primary_key=True, autoincrement=False),
+    Column("org_id", String(ORG_ID_CHARS), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("prev", LargeBinary(32)),
+    Column("received_us", Microseconds, nullable=False),
+    owned_by_chain(),
+    sqlite_with_rowid=False,
+)
+
+BATCH = Table(
+    "batch",
+    SQLModel.metadata,
+    Column("chain_ref", RowId, primary_key=True, autoincrement=False),
+    Column("seq", RowId, primary_key=True, autoincrement=False),
+    Column("org_id", String(ORG_ID_CHARS), nullable=False),
+    Column("received_us", Microseconds, nullable=False),
+    Column("boot", LargeBinary(16), nullable=False),
+    Column("mono_start_us", Microseconds, nullable=False),
+    Column("mono_end_us", Microseconds, nullable=False),
+    Column("utc_start_us", Microseconds),
+    Column("utc_end_us", Microseconds),
+    Column("time_source", SmallInteger, nullable=False),
+    Column("decode_state", SmallInteger, nullable=False),
+    Column("retention", SmallInteger, nullable=False),
+    Column("header", LargeBinary, nullable=False),
+    owned_by_chain(),
+    Index("ix_batch_time", "chain_ref", "utc_start_us"),
+    Index("ix_batch_decode", "decode_state", "received_us"),
+    Index("ix_batch_boot", "boot"),
+)
+
+BATCH_SECTION = Table(
+    "batch_section",
+    SQLModel.metadata,
+    Column("chain_ref", RowId, primary_key=True, autoincrement=False),
+    Column("seq", RowId, primary_key=True, autoincrement=False),
+    Column("section", SmallInteger, primary_key=True, autoincrement=False),
+    Column("org_id", String(ORG_ID_CHARS), nullable=False),
+    Column("received_us", Microseconds, nullable=False),
+    Column("retention", SmallInteger, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("is_projected", Boolean, nullable=False),  # whether the derived tables have it
+    Column("erased_us", Microseconds),
+    Column("body", LargeBinary),
+    owned_by_chain(),
+)
+
+BatchRef = tuple[int, int]
+"""(chain_ref, seq): our name of one stored batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBatch:
+    """One batch row."""
+
+    chain_ref: int
+    seq: int
+    received_us: int
+    boot: bytes
+    mono_start_us: int
+    mono_end_us: int
+    utc_start_us: int | None
+    utc_end_us: int | None
+    time_source: TimeSource
+    decode_state: DecodeState
+    header: bytes
+
+    @property
+    def ref(self) -> BatchRef:
+        """Our name of it."""
+        return self.chain_ref, self.seq
+
+
+def add_batches(
+    session: Session,
+    *,
+    keys: Sequence[Mapping[str, object]],
+    batches: Sequence[Mapping[str, object]],
+    sections: Sequence[Mapping[str, object]],
+) -> None:
+    """Write the rows of one group, keys first: a number that is taken fails the transaction."""
+    connection = session.connection()
+    for table, rows in ((BATCH_KEY, keys), (BATCH, batches), (BATCH_SECTION, sections)):
+        if rows:
+            connection.execute(table.insert(), list(rows))
+
+
+def set_pending(session: Session, refs: Iterable[BatchRef]) -> None:
+    """Queue batches for the derived tables again: something new is known about them."""
+    for chain_ref, seqs in _by_chain(refs):
+        session.connection().execute(
+            update(BATCH)
+            .where(BATCH.c.chain_ref == chain_ref, BATCH.c.seq.in_(seqs))
+            .values(decode_state=int(DecodeState.PENDING))
+        )
+
+
+def load_links(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, Link]:
+    """Return hash and prev of those of the batches that are stored."""
+    found: dict[BatchRef, Link] = {}
+    for chain_ref, seqs in _by_chain(refs):
+        rows = session.connection().execute(
+            select(BATCH_KEY.c.seq, BATCH_KEY.c.hash, BATCH_KEY.c.prev).where(
+                BATCH_KEY.c.chain_ref == chain_ref, BATCH_KEY.c.seq.in_(seqs)
+            )
+        )
+        for seq, head_hash, prev in rows:
+            found[chain_ref, seq] = Link(
+                head_hash=bytes(head_hash), prev=bytes(prev) if prev is not None else None
+            )
+    return found
+
+
+def load_held(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, frozenset[int]]:
+    """Return the section ids that have a row, erased ones too: what was erased does not come back."""
+    found: dict[BatchRef, set[int]] = {}
+    for chain_ref, seqs in _by_chain(refs):
+        rows = session.connection().execute(
+            select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section).where(
+                BATCH_SECTION.c.chain_ref == chain_ref, BATCH_SECTION.c.seq.in_(seqs)
+            )
+        )
+        for seq, section in rows:
+            found.setdefault((chain_ref, seq), set()).add(section)
+    return {ref: frozenset(sections) for ref, sections in found.items()}
+
+
+def load_received(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, int]:
+    """Return when each of the batches arrived, UTC in µs."""
+    found: dict[BatchRef, int] = {}
+    for chain_ref, seqs in _by_chain(refs):
+        rows = session.connection().execute(
+            select(BATCH_KEY.c.seq, BATCH_KEY.c.received_us).where(
+                BATCH_KEY.c.chain_ref == chain_ref, BATCH_KEY.c.seq.in_(seqs)
+            )
+        )
+        found |= {(chain_ref, seq): received_us for seq, received_us in rows}
+    return found
+
+
+def _by_chain(refs: Iterable[BatchRef]) -> Iterator[tuple[int, list[int]]]:
+    """Yield (chain_ref, numbers) in lists short enough for one query."""
+    grouped: dict[int, set[int]] = {}
+    for chain_ref, seq in refs:
+        grouped.setdefault(chain_ref, set()).add(seq)
+    for chain_ref, seqs in grouped.items():
+        ordered = sorted(seqs)
+        for at in range(0, len(ordered), _IN_MAX):
+            yield chain_ref, ordered[at : at + _IN_MAX]
+
+
+def _stored_batch(row: Row[tuple[object, ...]]) -> StoredBatch:
+    return StoredBatch(
+        chain_ref=row.chain_ref,
+        seq=row.seq,
+        received_us=row.received_us,
+        boot=bytes(row.boot),
+        mono_start_us=row.mono_start_us,
+        mono_end_us=row.mono_end_us,
+        utc_start_us=row.utc_start_us,
+        utc_end_us=row.utc_end_us,
+        time_source=TimeSource(row.time_source),
+        decode_state=DecodeState(row.decode_state),
+        header=bytes(row.header),
+    )
+
+
+def load_sections(
+    session: Session, refs: Iterable[BatchRef], *, only: Collection[int] | None = None
+) -> dict[BatchRef, dict[int, bytes]]:
+    """Return the bodies of sections, salt included, of the batches named.
+
+    Args:
+        session: Any session.
+        refs: Which batches.
+        only: Section ids wanted; None for all.
+    """
+    found: dict[BatchRef, dict[int, bytes]] = {}
+    for chain_ref, seqs in _by_chain(refs):
+        query = select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section, BATCH_SECTION.c.body).where(
+            BATCH_SECTION.c.chain_ref == chain_ref,
+            BATCH_SECTION.c.seq.in_(seqs),
+            BATCH_SECTION.c.body.is_not(None),
+        )
+        if only is not None:
+            query = query.where(BATCH_SECTION.c.section.in_(list(only)))
+        for seq, section, body in session.connection().execute(query):
+            found.setdefault((chain_ref, seq), {})[section] = bytes(body)
+    return found
+
+
+def load_erased(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, dict[int, int]]:
+    """Return {section id: when it was erased, UTC in µs} of the batches named."""
+    found: dict[BatchRef, dict[int, int]] = {}
+    for chain_ref, seqs in _by_chain(refs):
+        query = select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section, BATCH_SECTION.c.erased_us).where(
+            BATCH_SECTION.c.chain_ref == chain_ref,
+            BATCH_SECTION.c.seq.in_(seqs),
+            BATCH_SECTION.c.erased_us.is_not(None),
+        )
+        for seq, section, erased_us in session.connection().execute(query):
+            found.setdefault((chain_ref, seq), {})[section] = erased_us
+    return found
+
+
+def batches_in_time(
+    session: Session, *, spans: Mapping[int, int], from_us: int, to_us: int
+) -> list[StoredBatch]:
+    """Return the timed batches of some chains that overlap [from_us, to_us), by start, chain and number.
+
+    Args:
+        session: Any session.
+        spans: Longest batch in µs by chain_ref.
+        from_us: UTC in µs, included.
+        to_us: UTC in µs, excluded.
+    """
+    found: list[StoredBatch] = []
+    for chain_ref, span_us in spans.items():
+        query = select(BATCH).where(
+            BATCH.c.chain_ref == chain_ref,
+            BATCH.c.utc_start_us >= from_us - span_us,
+            BATCH.c.utc_start_us < to_us,
+            BATCH.c.utc_end_us >= from_us,
+        )
+        found += [_stored_batch(row) for row in session.connection().execute(query)]
+    return sorted(found, key=lambda at: (at.utc_start_us or 0, at.chain_ref, at.seq))
+
+
+def batches_in_chain(
+    session: Session, *, chain_ref: int, first: int, last: int, limit: int | None = None
+) -> list[StoredBatch]:
+    """Return the batches first … last of a chain that are stored, ascending."""
+    query = (
+        select(BATCH)
+        .where(BATCH.c.chain_ref == chain_ref, BATCH.c.seq >= first, BATCH.c.seq <= last)
+        .order_by(BATCH.c.seq)
+    )
+    if limit is not None:
+        query = query.limit(limit)
+    return [_stored_batch(row) for row in session.connection().execute(query)]
+
+
+def page_of_batches(
+    session: Session,
+    *,
+    org_id: str,
+    chain_refs: Collection[int],
+    after: BatchRef | None,
+    limit: int,
+    from_us: int | None = None,
+    to_us: int | None = None,
+) -> list[StoredBatch]:
+    """Return batches after `after`, by chain and number, perhaps only those of a time range."""
+    query = select(BATCH).where(BATCH.c.org_id == org_id, BATCH.c.chain_ref.in_(list(chain_refs)))
+    if from_us is not None:
+        query = query.where(BATCH.c.utc_end_us >= from_us)
+    if to_us is not None:
+        query = query.where(BATCH.c.utc_start_us < to_us)
+    if after is not None:
+        query = query.where(
+            or_(
+                BATCH.c.chain_ref > after[0],
+                and_(BATCH.c.chain_ref == after[0], BATCH.c.seq > after[1]),
+            )
+        )
+    query = query.order_by(BATCH.c.chain_ref, BATCH.c.seq).limit(limit)
+    return [_stored_batch(row) for row in session.connection().execute(query)]

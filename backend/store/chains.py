@@ -1,0 +1,224 @@
+"""Chains of batches: what is stored, lost and refused in each, kept as ranges on one row.
+
+Rules:
+- `chain_ref` is our short name for (device, chain) in the rows of batches; the database refuses a row whose
+  organisation is not the chain's.
+- `load_chains` locks the rows (PostgreSQL; SQLite's writer is alone anyway), in the order of `chain_ref`,
+  so that two bridges never decide on one chain at the same time nor wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    Column,
+    ForeignKeyConstraint,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    func,
+    select,
+    update,
+)
+from sqlmodel import SQLModel
+
+from backend.domain.coverage import Ranges
+from backend.domain.ingest import ChainState
+from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, RowId, owned_by_device
+from backend.store.upsert import insert
+from protocol.receipts import RefusalCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sqlalchemy import Row
+    from sqlmodel import Session
+
+CHAIN = Table(
+    "chain",
+    SQLModel.metadata,
+    Column("chain_ref", RowId, primary_key=True),
+    Column("org_id", String(ORG_ID_CHARS), nullable=False),
+    Column("device_id", String(DEVICE_ID_CHARS), nullable=False),
+    Column("chain", LargeBinary(16), nullable=False),
+    Column("stored", Text, nullable=False),  # JSON [[first, last], …]
+    Column("lost", Text, nullable=False),  # JSON [[first, last], …]
+    Column("refused", Text, nullable=False),  # JSON [[seq, code], …]
+    Column("span_us_max", Microseconds, nullable=False),  # longest timed batch, for interval queries
+    Column("opened_us", Microseconds),  # when batch 1 was stored
+    Column("first_received_us", Microseconds, nullable=False),
+    Column("last_received_us", Microseconds, nullable=False),
+    owned_by_device(),
+    UniqueConstraint("device_id", "chain", name="uq_chain_device_id_chain"),
+    UniqueConstraint("org_id", "chain_ref", name="uq_chain_org_id_chain_ref"),
+)
+
+
+def owned_by_chain() -> ForeignKeyConstraint:
+    """Return the constraint that a row's chain belongs to the row's organisation."""
+    return ForeignKeyConstraint(["org_id", "chain_ref"], ["chain.org_id", "chain.chain_ref"])
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredChain:
+    """One chain as loaded, with the state that decisions change."""
+
+    chain_ref: int
+    org_id: str
+    device_id: str
+    chain: bytes
+    state: ChainState
+    span_us_max: int
+    opened_us: int | None
+    first_received_us: int
+    last_received_us: int
+
+
+def load_chains(
+    session: Session, *, org_of: dict[tuple[str, bytes], str], received_us: int
+) -> dict[tuple[str, bytes], StoredChain]:
+    """Return the named chains, locked until the transaction ends; those not known yet are added.
+
+    Args:
+        session: A writing session in a transaction.
+        org_of: Organisation by (device id, chain id).
+        received_us: UTC in µs for the rows that are added.
+    """
+    if not org_of:
+        return {}
+    known = _find(session, org_of, is_locking=True)
+    new = [
+        {
+            "org_id": org_id,
+            "device_id": device_id,
+            "chain": chain,
+            "stored": "[]",
+            "lost": "[]",
+            "refused": "[]",
+            "span_us_max": 0,
+            "opened_us": None,
+            "first_received_us": received_us,
+            "last_received_us": received_us,
+        }
+        for (device_id, chain), org_id in org_of.items()
+        if (device_id, chain) not in known
+    ]
+    if new:
+        session.connection().execute(insert(session, CHAIN).on_conflict_do_nothing(), new)
+        known = _find(session, org_of, is_locking=True)
+    return known
+
+
+def _find(
+    session: Session, names: Iterable[tuple[str, bytes]], *, is_locking: bool
+) -> dict[tuple[str, bytes], StoredChain]:
+    wanted = set(names)
+    query = (
+        select(CHAIN)
+        .where(CHAIN.c.device_id.in_({device for device, _ in wanted}))
+        .where(CHAIN.c.chain.in_({chain for _, chain in wanted}))
+        .order_by(CHAIN.c.chain_ref)
+    )
+    rows = session.connection().execute(query.with_for_update() if is_locking else query)
+    chains = (_stored_chain(row) for row in rows)
+    return {(at.device_id, at.chain): at for at in chains if (at.device_id, at.chain) in wanted}
+
+
+def _stored_chain(row: Row[tuple[object, ...]]) -> StoredChain:
+    return StoredChain(
+        chain_ref=row.chain_ref,
+        org_id=row.org_id,
+        device_id=row.device_id,
+        chain=bytes(row.chain),
+        state=ChainState(
+            stored=Ranges(tuple((first, last) for first, last in json.loads(row.stored))),
+            lost=Ranges(tuple((first, last) for first, last in json.loads(row.lost))),
+            refused={seq: RefusalCode(code) for seq, code in json.loads(row.refused)},
+        ),
+        span_us_max=row.span_us_max,
+        opened_us=row.opened_us,
+        first_received_us=row.first_received_us,
+        last_received_us=row.last_received_us,
+    )
+
+
+def save_chains(session: Session, chains: Iterable[StoredChain]) -> None:
+    """Write back the chains that changed."""
+    rows = [
+        {
+            "ref": at.chain_ref,
+            "stored": json.dumps(at.state.stored.pairs),
+            "lost": json.dumps(at.state.lost.pairs),
+            "refused": json.dumps(list(at.state.refused.items())),
+            "span_us_max": at.span_us_max,
+            "opened_us": at.opened_us,
+            "last_received_us": at.last_received_us,
+        }
+        for at in chains
+        if at.state.is_changed
+    ]
+    if rows:
+        columns = ("stored", "lost", "refused", "span_us_max", "opened_us", "last_received_us")
+        statement = update(CHAIN).where(CHAIN.c.chain_ref == bindparam("ref"))
+        session.connection().execute(statement.values({name: bindparam(name) for name in columns}), rows)
+
+
+def widen_span(session: Session, *, chain_ref: int, span_us: int) -> None:
+    """Note that a chain has a timed batch of at least this length."""
+    session.connection().execute(
+        update(CHAIN)
+        .where(CHAIN.c.chain_ref == chain_ref, CHAIN.c.span_us_max < span_us)
+        .values(span_us_max=span_us)
+    )
+
+
+def count_chains(session: Session, *, device_ids: Collection[str]) -> dict[str, int]:
+    """Return how many chains each device has; a device without one is not in the answer."""
+    rows = session.connection().execute(
+        select(CHAIN.c.device_id, func.count())
+        .where(CHAIN.c.device_id.in_(set(device_ids)))
+        .group_by(CHAIN.c.device_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def known_chains(session: Session, *, names: Collection[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
+    """Return which of the (device id, chain id) pairs are stored."""
+    return set(_find(session, names, is_locking=False)) if names else set()
+
+
+def opened_chains(session: Session, *, device_id: str) -> list[bytes]:
+    """Return the ids of a device's chains whose first batch is stored, oldest first."""
+    rows = session.connection().execute(
+        select(CHAIN.c.chain)
+        .where(CHAIN.c.device_id == device_id, CHAIN.c.opened_us.is_not(None))
+        .order_by(CHAIN.c.chain_ref)
+    )
+    return [bytes(row.chain) for row in rows]
+
+
+def list_chains(session: Session, *, org_id: str, device_id: str) -> Sequence[StoredChain]:
+    """Return all chains of one of the organisation's devices, oldest first."""
+    rows = session.connection().execute(
+        select(CHAIN)
+        .where(CHAIN.c.org_id == org_id, CHAIN.c.device_id == device_id)
+        .order_by(CHAIN.c.chain_ref)
+    )
+    return [_stored_chain(row) for row in rows]
+
+
+def list_active_chains(session: Session, *, after: int, limit: int) -> Sequence[StoredChain]:
+    """Return chains of all organisations with more than one stored range, for the bridge's own sweep."""
+    rows = session.connection().execute(
+        select(CHAIN)
+        .where(CHAIN.c.chain_ref > after, CHAIN.c.stored.like("%],%") | CHAIN.c.stored.not_like("[[1,%"))
+        .order_by(CHAIN.c.chain_ref)
+        .limit(limit)
+    )
+    return [_stored_chain(row) for row in rows]
