@@ -18,10 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from protocol.fixes import Precision
-
 from device.errors import ConfigError
 from protocol import limits
+from protocol.fixes import Precision
 
 if TYPE_CHECKING:
     from protocol.ids import BootId, DeviceId

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device.state import BatchKey, BootId, BootMark, ChainId, SpoolClass, Statement
     from protocol.batch import ChainHead, Origin
     from protocol.receipts import RefusalCode
     from protocol.signals import GroupDef
     from protocol.topics import Up
-
-    from device.state import BatchKey, BootId, BootMark, ChainId, SpoolClass, Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +81,11 @@ class FreeBatches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReopenBatches:
-    """The backend no longer has these ranges (it was restored): they are pending again."""
+    """The backend was restored: `head` is what it confirms now, and these ranges are pending again."""
 
     chain: ChainId
     ranges: tuple[tuple[int, int], ...]
+    head: ChainHead | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device.acquisition.lot import FrameLot
+    from device.state import BatchKey, ChainRecord
     from protocol.batch import DropCause
     from protocol.facts import Event as Fact
     from protocol.topics import Down
-
-    from device.acquisition.lot import FrameLot
-    from device.state import BatchKey, ChainRecord
 
 
 # --- what the car says ----------------------------------------------------------------------------

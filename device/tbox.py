@@ -1,0 +1,286 @@
+"""The device's engine: events in, effects out, time as an argument.
+
+Rules:
+- `handle(event, now)` is a function of the engine's state: no input or output, no clock, no randomness. The
+  agent and the simulator drive the same object.
+- Order, ageing and timers use `now.mono_us` only; a UTC that jumps a day, or stands in 1970 or 2038,
+  changes no decision.
+- The shell carries effects out in order and reports what happened as further events. It sends a Tick about
+  every second.
+- Whatever a peer sends is verified first; what does not verify is counted and changes nothing.
+
+It does not know a bus, a disk or a socket: see `device.ports` for what the shell must bring.
+
+Example: see `tests/builders/engine.py`, which drives an engine by hand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, assert_never
+
+from device.delivery.outbox import Outbox
+from device.delivery.time_sync import TimeSync
+from device.effects import Effect, PersistTick, Report, ReportLevel, SetClock
+from device.events import (
+    BatchDamaged,
+    BatchPublished,
+    BatchRead,
+    BatchStored,
+    BusChanged,
+    ChainStarted,
+    DropsReported,
+    EngineEvent,
+    FactObserved,
+    FramesReceived,
+    GnssReceived,
+    HealthReported,
+    MessageArrived,
+    PublishFailed,
+    Stop,
+    StoreFailed,
+    Tick,
+    UplinkConnected,
+    UplinkLost,
+    Urgent,
+)
+from device.intake import Intake
+from device.state import BootMark
+from protocol.batch import Gap, GapCause
+from protocol.clock import ClockClass
+from protocol.errors import ProtocolError
+from protocol.facts import Event as Fact
+from protocol.ids import public_key_from_cose, thumbprint
+from protocol.receipts import open_receipt
+from protocol.topics import Down
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device.config import EngineConfig
+    from device.intake import BusPlan
+    from device.state import SpoolImage
+    from protocol.clock import Instant
+    from protocol.envelope import Signer
+
+
+class TBox:
+    """One life of the engine: from a loaded spool to Stop.
+
+    Args:
+        config: Checked configuration.
+        plans: How each bus's frames become rows.
+        signer: Holds the agent's key.
+        image: What the spool held at start.
+        now: The moment of the start.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        plans: Mapping[str, BusPlan],
+        signer: Signer,
+        image: SpoolImage,
+        now: Instant,
+    ) -> None:
+        keys = [public_key_from_cose(data) for data in config.backend_keys]
+        self._backend_keys = {thumbprint(key): key for key in keys}
+        self._config = config
+        self._outbox = Outbox(config, signer=signer, image=image, opened_us=now.mono_us)
+        self._intake = Intake(config, plans, self._outbox)
+        self._time = TimeSync(
+            device=config.device, signer=signer, secret=image.chain.salt_secret, boot=config.boot
+        )
+        self._ticked_us: int | None = None
+        self._is_connected = False
+        self._is_stopping = False
+        self._is_stopped = False
+        self._counts: Counter[str] = Counter()
+        self._remember_boots(image, now)
+
+    @property
+    def is_stopped(self) -> bool:
+        """After Stop: everything is stored and the last tick says so; the shell may close the spool."""
+        return self._is_stopped
+
+    def metrics(self) -> dict[str, int]:
+        """Return counters and levels by name, for health and logs."""
+        outbox = self._outbox
+        levels = {
+            "spool_batches": len(outbox.keeper.index),
+            "spool_bytes": outbox.keeper.index.bytes_held,
+            "spool_pending": len(outbox.keeper.index.all_pending()),
+            "store_queue": len(outbox.keeper.queue),
+            "uplink_in_flight": outbox.uplink.in_flight,
+            "chain_seq": outbox.keeper.chain.last_seq,
+        }
+        return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts}
+
+    def handle(self, event: EngineEvent, now: Instant) -> list[Effect]:
+        """Take one event and return what is to be done, in order.
+
+        Args:
+            event: What happened.
+            now: The present moment; `mono_us` never decreases from call to call.
+        """
+        effects = self._tick_mark(now)
+        if not self._is_stopping or not _is_content(event):
+            effects += self._react(event, now)
+        effects += self._outbox.advance(now)
+        if self._is_stopping and not self._is_stopped and self._outbox.is_drained:
+            self._is_stopped = True
+            effects.append(PersistTick(mark=self._mark(now, is_clean=True)))
+        return effects
+
+    # One line for each event: splitting the table would hide that it is complete.
+    def _react(self, event: EngineEvent, now: Instant) -> list[Effect]:  # noqa: C901, PLR0911, PLR0912
+        outbox = self._outbox
+        match event:
+            case FramesReceived(lot=lot):
+                self._intake.take_lot(lot, now)
+            case GnssReceived(data=data, t_us=t_us):
+                self._intake.take_nmea(data, t_us, now)
+            case DropsReported(cause=cause, count=count):
+                self._intake.note_drops(cause, count)
+            case BusChanged():
+                self._add_bus_fact(event, now)
+            case FactObserved(fact=fact):
+                outbox.builder.add_event(fact)
+            case HealthReported(values=values):
+                outbox.builder.set_health(values)
+            case Urgent(reason=reason, fields=fields):
+                urgent = Fact(t_us=now.mono_us, name="urgent", fields={"reason": reason, **fields})
+                outbox.builder.add_event(urgent)
+                outbox.builder.is_alarm = True
+                outbox.seal_open(now)
+            case Tick():
+                return self._on_tick(now)
+            case Stop():
+                self._stop(now)
+            case UplinkConnected():
+                return self._connect(now)
+            case UplinkLost():
+                self._is_connected = False
+                self._time.forget()
+                outbox.uplink.lose_link()
+            case MessageArrived(kind=kind, payload=payload):
+                return self._take_message(kind, payload, now)
+            case BatchPublished(key=key):
+                outbox.uplink.note_puback(key, now.mono_us)
+            case PublishFailed(key=key):
+                outbox.uplink.note_failure(key, now.mono_us)
+            case BatchStored(key=key):
+                return outbox.note_stored(key)
+            case StoreFailed(key=key, reason=reason, detail=detail):
+                return outbox.keeper.note_failed(key, reason, detail, now.mono_us)
+            case BatchRead(key=key, payload=payload):
+                outbox.note_read(key, payload)
+            case BatchDamaged(key=key, detail=detail):
+                return outbox.note_damaged(key, detail)
+            case ChainStarted(record=record):
+                outbox.note_chain(record, now)
+            case _:
+                assert_never(event)
+        return []
+
+    # --- boots and ticks
+    # -----------------------------------------------------------------------------------------
+
+    def _remember_boots(self, image: SpoolImage, now: Instant) -> None:
+        """Open this boot's story: what earlier boots left unsaid, and how the spool was found."""
+        for mark in image.boots:
+            if not mark.is_clean and mark.boot != self._config.boot:
+                is_same_host = mark.host_boot is not None and mark.host_boot == self._config.host_boot
+                self._outbox.keeper.book.add_gap(
+                    Gap(
+                        boot=mark.boot,
+                        start_us=mark.covered_us,
+                        end_us=max(mark.covered_us, mark.tick_us),
+                        cause=GapCause.FAULT if is_same_host else GapCause.POWER,
+                    )
+                )
+        fields: dict[str, int | float | str | bool | None] = {
+            f"note_{number}": note for number, note in enumerate(image.notes[:8], 1)
+        }
+        self._outbox.builder.add_event(Fact(t_us=now.mono_us, name="agent_started", fields=fields))
+
+    def _mark(self, now: Instant, *, is_clean: bool) -> BootMark:
+        return BootMark(
+            boot=self._config.boot,
+            host_boot=self._config.host_boot,
+            tick_us=now.mono_us,
+            covered_us=0,  # the spool knows: it moves with each stored batch
+            is_clean=is_clean,
+        )
+
+    def _tick_mark(self, now: Instant) -> list[Effect]:
+        if self._ticked_us is not None and now.mono_us - self._ticked_us < self._config.tick_us:
+            return []
+        self._ticked_us = now.mono_us
+        return [PersistTick(mark=self._mark(now, is_clean=False))]
+
+    def _stop(self, now: Instant) -> None:
+        self._is_stopping = True
+        self._intake.finish_nmea(now)
+        self._outbox.seal_open(now)
+
+    def _add_bus_fact(self, event: BusChanged, now: Instant) -> None:
+        self._outbox.builder.add_event(
+            Fact(
+                t_us=now.mono_us,
+                name="bus_changed",
+                fields={"bus": event.bus, "is_up": event.is_up, "detail": event.detail},
+            )
+        )
+
+    # --- uplink
+    # --------------------------------------------------------------------------------------------------
+
+    def _lacks_time(self, now: Instant) -> bool:
+        return bool(self._backend_keys) and self._outbox.clock.at(now).clock == ClockClass.NONE
+
+    def _connect(self, now: Instant) -> list[Effect]:
+        self._is_connected = True
+        lacks_time = self._lacks_time(now)
+        self._outbox.connect(now, waits_for_time=lacks_time)
+        return self._ask_time(now) if lacks_time else []
+
+    def _on_tick(self, now: Instant) -> list[Effect]:
+        return self._ask_time(now) if self._is_connected and self._lacks_time(now) else []
+
+    def _ask_time(self, now: Instant) -> list[Effect]:
+        question = self._time.ask(now.mono_us)
+        return [] if question is None else [question]
+
+    def _take_message(self, kind: Down, payload: bytes, now: Instant) -> list[Effect]:
+        try:
+            if kind is Down.RECEIPT:
+                return self._outbox.take_receipt(open_receipt(payload, self._backend_keys.get), now)
+            if kind is Down.TIME:
+                return self._take_time(payload, now)
+        except ProtocolError as error:
+            self._counts[f"{kind.value}s_rejected"] += 1
+            fields = {"kind": kind.value, "code": error.code.value}
+            return [Report(level=ReportLevel.WARNING, phrase="message rejected", fields=fields)]
+        self._counts["messages_of_unknown_kind"] += 1
+        return []
+
+    def _take_time(self, payload: bytes, now: Instant) -> list[Effect]:
+        told = self._time.answer(payload, self._backend_keys.get, now.mono_us)
+        if told is None or told.utc_us is None or told.error_us is None:
+            self._counts["times_unasked"] += 1
+            return []
+        clock = self._outbox.clock
+        clock.learn_network(mono_us=now.mono_us, utc_us=told.utc_us, error_us=told.error_us)
+        if self._outbox.is_greeting_due:
+            self._outbox.greet(now)
+        return [SetClock(mono_us=now.mono_us, utc_us=told.utc_us, error_us=told.error_us)]
+
+
+def _is_content(event: EngineEvent) -> bool:
+    """Whether an event would add to a batch: after Stop nothing does."""
+    return isinstance(
+        event,
+        FramesReceived | GnssReceived | DropsReported | BusChanged | FactObserved | HealthReported | Urgent,
+    )
