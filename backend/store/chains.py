@@ -222,3 +222,26 @@ def list_active_chains(session: Session, *, after: int, limit: int) -> Sequence[
         .limit(limit)
     )
     return [_stored_chain(row) for row in rows]
+
+
+def chains_by_ref(session: Session, *, chain_refs: Collection[int]) -> dict[int, StoredChain]:
+    """Return chains by our short name, for the projection of all organisations' batches."""
+    rows = session.connection().execute(select(CHAIN).where(CHAIN.c.chain_ref.in_(list(chain_refs))))
+    return {row.chain_ref: _stored_chain(row) for row in rows}
+
+
+def refs_of_devices(session: Session, *, device_ids: Collection[str]) -> dict[str, list[int]]:
+    """Return {device id: chain_refs} of some devices."""
+    rows = session.connection().execute(
+        select(CHAIN.c.device_id, CHAIN.c.chain_ref).where(CHAIN.c.device_id.in_(list(device_ids)))
+    )
+    found: dict[str, list[int]] = {}
+    for device_id, chain_ref in rows:
+        found.setdefault(device_id, []).append(chain_ref)
+    return found
+
+
+def devices_with_chains(session: Session) -> list[str]:
+    """Return the ids of all devices that ever sent a batch, of all organisations: for a rebuild."""
+    rows = session.connection().execute(select(CHAIN.c.device_id).distinct().order_by(CHAIN.c.device_id))
+    return [row.device_id for row in rows]

@@ -33,6 +33,7 @@ from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, RowId, owned_by
 from backend.store.upsert import insert
 from protocol.dictionary import ColumnDef, RawType
 from protocol.facts import Facts, decode_facts, encode_facts
+from protocol.fields import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -179,7 +180,7 @@ def register_signals(
     """Return {fingerprint: signal_ref} of all signals of the groups, adding those that are new."""
     offered = {fingerprint(group, column): (group, column) for group in groups for column in group.columns}
     connection = session.connection()
-    known = _signal_refs(session, device_id)
+    known = signal_refs(session, device_id=device_id)
     new = [
         {
             "org_id": org_id,
@@ -203,11 +204,12 @@ def register_signals(
             index_elements=["device_id", "fingerprint"]
         )
         connection.execute(statement, new)
-        known = _signal_refs(session, device_id)
+        known = signal_refs(session, device_id=device_id)
     return known
 
 
-def _signal_refs(session: Session, device_id: str) -> dict[bytes, int]:
+def signal_refs(session: Session, *, device_id: str) -> dict[bytes, int]:
+    """Return {fingerprint: signal_ref} of all signals of a device."""
     rows = session.connection().execute(
         select(DEVICE_SIGNAL.c.fingerprint, DEVICE_SIGNAL.c.signal_ref).where(
             DEVICE_SIGNAL.c.device_id == device_id
@@ -229,7 +231,7 @@ def list_signals(session: Session, *, org_id: str, device_id: str) -> Sequence[D
             column=ColumnDef(
                 signal=row.signal,
                 path=row.path,
-                raw_type=RawType(row.raw_type),
+                raw_type=known(RawType, row.raw_type),
                 bits=row.bits,
                 scale=json.loads(row.scale),
                 offset=json.loads(row.offset),

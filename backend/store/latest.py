@@ -116,8 +116,8 @@ class LatestFix:
     time_source: TimeSource
 
 
-def put_latest(session: Session, values: Sequence[LatestValue], *, org_id: str) -> None:
-    """Keep each value whose sample is later than the one stored."""
+def put_latest(session: Session, values: Sequence[tuple[str, LatestValue]]) -> None:
+    """Keep each (organisation, value) whose sample is later than the one stored."""
     if not values:
         return
     statement = insert(session, LATEST_STATE)
@@ -140,7 +140,7 @@ def put_latest(session: Session, values: Sequence[LatestValue], *, org_id: str) 
                 "raw": value.raw,
                 "time_source": int(value.time_source),
             }
-            for value in values
+            for org_id, value in values
         ],
     )
 
