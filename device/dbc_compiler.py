@@ -37,6 +37,7 @@ from cantools.database.can import Database
 
 from device.acquisition.lot import EXTENDED, FD_BYTES
 from device.acquisition.table import COLUMN_BITS_MAX, Branch, Column, DecodeTable, Group, Message, Selector
+from device.errors import EdgeError
 from protocol.limits import COLUMNS_MAX, DBC_BYTES_MAX, DBC_SIGNALS_MAX, TEXT_BYTES_MAX
 from protocol.signals import RawType
 
@@ -73,30 +74,19 @@ _BRANCH_CHARS_MAX = TEXT_BYTES_MAX // 4
 EXIT_UNREADABLE = 2
 
 
-class DbcError(Exception):
+class DbcError(EdgeError):
     """A DBC cannot be used.
 
     Attributes:
         path: The file.
         line: Line number from 1, None when unknown.
-        cause: What is wrong, one sentence.
-        remedy: What to do.
     """
 
-    def __init__(self, path: Path, cause: str, remedy: str, line: int | None = None) -> None:
-        super().__init__(path, cause, remedy, line)
+    def __init__(self, path: Path, cause: str, next_step: str, line: int | None = None) -> None:
+        place = str(path) if line is None else f"{path}:{line}"
+        super().__init__(f"{place}: {cause}", is_transient=False, next_step=next_step)
         self.path = path
         self.line = line
-        self.cause = cause
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        place = str(self.path) if self.line is None else f"{self.path}:{self.line}"
-        return f"{place}: {self.cause}\n  {self.remedy}"
-
-    def diagnostics(self) -> str:
-        """Return what happened and the next step, for a person."""
-        return str(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -415,8 +405,11 @@ def main(arguments: list[str] | None = None) -> int:
         partial = given.table.with_name(given.table.name + ".partial")
         partial.write_bytes(compiled.table.to_bytes())
         partial.replace(given.table)
-    except (DbcError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+    except DbcError as error:
+        sys.stderr.write(f"{error.diagnostics()}\n")
+        return EXIT_UNREADABLE
+    except OSError as error:
+        sys.stderr.write(f"{given.table}: {error.strerror or error}\n")
         return EXIT_UNREADABLE
     for warning in compiled.warnings:
         sys.stderr.write(f"warning: {warning}\n")
