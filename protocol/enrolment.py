@@ -49,7 +49,7 @@ class EnrolmentProof:
         device: thumbprint of `agent_key`.
         csr_sha256: SHA-256 of the CSR's DER, 32 bytes.
         token_sha256: SHA-256 of the one-time token's UTF-8, 32 bytes.
-        agent_key: the public agent key as a COSE_Key, 77 bytes.
+        agent_key: the public agent key as a COSE_Key, 75 bytes.
     """
 
     device: DeviceId

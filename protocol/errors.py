@@ -43,8 +43,9 @@ class Reject(StrEnum):
     def is_transit_damage(self) -> bool:
         """Whether the same message, sent again, may well arrive whole.
 
-        True where the bytes fail before or at the signature, or no longer fit what was signed: nothing
-        authentic was said, so no receipt may answer it and the sender simply sends again.
+        True where bytes fail before or at the signature, or no longer fit what was signed: nothing authentic
+        was said, so no receipt may answer it and the sender simply sends again. A reader that had verified
+        the signature first says so by `batch.SignedRefusalError`, whatever the code.
         """
         return self in _TRANSIT_DAMAGE
 
@@ -52,6 +53,7 @@ class Reject(StrEnum):
 _TRANSIT_DAMAGE = frozenset(
     {
         Reject.BAD_ENCODING,
+        Reject.TOO_DEEP,
         Reject.BAD_ENVELOPE,
         Reject.BAD_ALG,
         Reject.BAD_SIG,

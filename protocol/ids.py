@@ -47,11 +47,11 @@ _HEX = frozenset("0123456789abcdef")
 _HEAD = bytes.fromhex("a401022001215820")
 _MIDDLE = bytes.fromhex("225820")
 COSE_KEY_BYTES = len(_HEAD) + _COORDINATE_BYTES + len(_MIDDLE) + _COORDINATE_BYTES
-"""Length of a COSE_Key of ours: 77 bytes."""
+"""Length of a COSE_Key of ours: 75 bytes."""
 
 
 def cose_key_bytes(public_key: EllipticCurvePublicKey) -> bytes:
-    """Return a P-256 key as the 77 bytes of its COSE_Key.
+    """Return a P-256 key as the 75 bytes of its COSE_Key.
 
     Source: RFC 9053 §7.1.1 (EC2 key), RFC 9679 §3 (the required members, deterministic order).
     """

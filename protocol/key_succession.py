@@ -45,7 +45,7 @@ class KeySuccession:
 
     Attributes:
         role: a KeyRole, or an int this reader does not know.
-        successor: the new public key as a COSE_Key, 77 bytes.
+        successor: the new public key as a COSE_Key, 75 bytes.
         valid_from_us: UTC µs from which the new key may sign.
     """
 

@@ -1,0 +1,52 @@
+"""Which function reads a vector, and with what trust: a name for each, as the JSON files say it.
+
+Rules: the lookups hold exactly the published keys that may sign; `stranger` is in none.
+
+Example:
+    >>> sorted(READERS)[:3]
+    ['batch', 'batch-of-device-2', 'enrol']
+"""
+
+from collections.abc import Callable, Mapping
+
+from protocol.batch import open_batch
+from protocol.enrolment import open_enrolment_proof, open_renewal_proof
+from protocol.facts import decode_facts
+from protocol.fixes import decode_fixes
+from protocol.frames import decode_frames
+from protocol.ids import device_id
+from protocol.key_succession import KeyRole, open_key_succession
+from protocol.policy_codec import open_policy
+from protocol.receipts import open_receipt
+from protocol.signals import decode_signals
+from protocol.signed_time import open_time_request, open_time_token
+from protocol.topics import decode_status
+from protocol.vectors.keys import published_lookup, published_signer
+from protocol.vectors.story import DEVICE, NONCE, fixed_bytes
+from protocol.window import decode_windows
+
+_DEVICE = published_lookup("device-1")
+_RECEIPT = published_lookup("receipt-1")
+_POLICY = published_lookup("policy-1")
+_OTHER_DEVICE = device_id(published_signer("device-2").public_key)
+
+READERS: Mapping[str, Callable[[bytes], object]] = {
+    "batch": lambda data: open_batch(data, _DEVICE, device=DEVICE),
+    "batch-of-device-2": lambda data: open_batch(data, _DEVICE, device=_OTHER_DEVICE),
+    "enrol": open_enrolment_proof,
+    "facts": decode_facts,
+    "fixes": decode_fixes,
+    "frames": decode_frames,
+    "key-succession": lambda data: open_key_succession(data, _RECEIPT, role=KeyRole.RECEIPT),
+    "policy": lambda data: open_policy(data, _POLICY),
+    "receipt": lambda data: open_receipt(data, _RECEIPT),
+    "renew": lambda data: open_renewal_proof(data, _DEVICE),
+    "signals": decode_signals,
+    "status": decode_status,
+    "time": lambda data: open_time_token(data, _RECEIPT, nonce=NONCE),
+    "time-other-nonce": lambda data: open_time_token(data, _RECEIPT, nonce=fixed_bytes("another nonce")),
+    "time-request": lambda data: open_time_request(data, _DEVICE, device=DEVICE),
+    "time-request-of-device-2": lambda data: open_time_request(data, _DEVICE, device=_OTHER_DEVICE),
+    "window": decode_windows,
+}
+"""Reader name to function: returns what was read, or raises `ProtocolError`."""
