@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from simulators.drive_cycles import Leg
 
 TICK_SECONDS = 0.005  # a quarter of the fastest cycle: frames leave close to their time
+HANG_UP_SECONDS_MAX = 5.0  # the thread turns 200 times a second
 JOURNAL_FRAMES_MAX = 200_000  # eleven minutes of this car; older ones are forgotten
 
 
@@ -100,6 +101,8 @@ class CarOnPorts:
         self.lost_bursts = 0
         self._speed = speed
         self._stop = threading.Event()
+        self._hang_up = threading.Event()
+        self._hung_up = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._live, name="simulated-car", daemon=True)
 
@@ -123,6 +126,15 @@ class CarOnPorts:
         if self._failure is not None:
             raise self._failure
 
+    def hang_up(self) -> None:
+        """Notice that the program at the other end of the CAN line is gone, as a USB adapter does by DTR.
+
+        Nothing it had not read is kept for whoever opens the line next. Returns when it is done.
+        """
+        self._hung_up.clear()
+        self._hang_up.set()
+        assert self._hung_up.wait(HANG_UP_SECONDS_MAX), "the car's thread is stuck"
+
     @property
     def is_driving(self) -> bool:
         """Whether the car's thread is alive."""
@@ -139,6 +151,12 @@ class CarOnPorts:
 
     def _turn(self, until_us: int) -> None:
         """Answer commands, say what is due, and write what the lines take."""
+        if self._hang_up.is_set():
+            self._hang_up.clear()
+            self.can.read()
+            self.adapter.close()
+            self.can.forget()
+            self._hung_up.set()
         answers = self.adapter.hear(self.can.read())
         self._flush()
         self.can.write(answers)

@@ -44,12 +44,14 @@ class AdapterCounters:
 
     Attributes:
         sent: went down the line, whole.
+        sent_this_opening: those since the channel was opened last.
         unheard: came while the channel was closed.
         overrun: were lost because the line was stuck, or the channel closed before they left.
         received: frames that the other side sent to us.
     """
 
     sent: int = 0
+    sent_this_opening: int = 0
     unheard: int = 0
     overrun: int = 0
     received: int = 0
@@ -72,6 +74,7 @@ class SlcanAdapter:
     _command: bytearray = field(default_factory=bytearray)
     _queue: deque[tuple[CanFrame, bytes]] = field(default_factory=deque)
     _head_written: int = 0
+    _torn: bytes = b""
 
     def hear(self, data: bytes) -> bytes:
         """Take bytes from the line and return the answers."""
@@ -100,16 +103,28 @@ class SlcanAdapter:
 
     def pending(self) -> bytes:
         """Return what waits to be written; tell `wrote` how much of it was."""
-        return b"".join(line for _, line in self._queue)[self._head_written :]
+        return self._torn + b"".join(line for _, line in self._queue)[self._head_written :]
 
     def wrote(self, count: int) -> None:
         """Forget the first `count` bytes of what was pending."""
-        self._head_written += count
+        finished = min(count, len(self._torn))
+        self._torn = self._torn[finished:]
+        self._head_written += count - finished
         while self._queue and self._head_written >= len(self._queue[0][1]):
             frame, line = self._queue.popleft()
             self._head_written -= len(line)
             self.counters.sent += 1
+            self.counters.sent_this_opening += 1
             self.on_sent(frame)
+
+    def close(self) -> None:
+        """Close the channel: what has not left is lost, but a frame half on the line is written out."""
+        self.is_open = False
+        self.counters.overrun += len(self._queue)
+        if self._head_written:
+            self._torn += self._queue[0][1][self._head_written :]
+        self._queue.clear()
+        self._head_written = 0
 
     def _obey(self, command: bytes) -> bytes:
         """Carry out one command and return the answer."""
@@ -117,18 +132,12 @@ class SlcanAdapter:
         if name and name in "tTrR":
             return self._take(command)
         if name in ("O", "L"):
+            if not self.is_open:
+                self.counters.sent_this_opening = 0
             self.is_open, self.is_listening_only = True, name == "L"
         elif name == "C":
-            self._close()
+            self.close()
         return ANSWERS.get(name, BELL)
-
-    def _close(self) -> None:
-        """Close the channel; a frame half on the line is finished, the others are lost."""
-        self.is_open = False
-        keep = 1 if self._head_written else 0
-        self.counters.overrun += len(self._queue) - keep
-        while len(self._queue) > keep:
-            self._queue.pop()
 
     def _take(self, command: bytes) -> bytes:
         """Take a frame that the other side sends, and answer as an adapter does."""

@@ -71,6 +71,10 @@ class PtyPort:
         except BlockingIOError:
             return 0
 
+    def forget(self) -> None:
+        """Throw away what waits to be read, as an adapter does when its host is gone."""
+        termios.tcflush(self._slave, termios.TCIFLUSH)
+
     def _unread(self) -> int:
         """Return how many bytes wait on the device's side for someone to read them."""
         return int.from_bytes(fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -130,9 +130,35 @@ def test_closing_finishes_the_frame_on_the_line_and_loses_the_rest() -> None:
     adapter.wrote(2)
     adapter.hear(b"C\r")
     assert adapter.pending() == slcan_line(CanFrame(t_us=0, can_id=0, data=b""))[2:]
-    assert adapter.counters.overrun == 4
+    assert adapter.counters.overrun == 5
     assert not adapter.say(CanFrame(t_us=9, can_id=9, data=b""))
     assert adapter.counters.unheard == 1
+
+
+def test_each_opening_counts_what_it_sent() -> None:
+    adapter = SlcanAdapter()
+    adapter.hear(b"O\rO\r")
+    frames = [CanFrame(t_us=i, can_id=i, data=b"") for i in range(5)]
+    for frame in frames:
+        adapter.say(frame)
+    adapter.wrote(len(slcan_line(frames[0])) + 2)  # one whole, one half
+    adapter.hear(b"C\rO\r")
+    assert (adapter.counters.sent, adapter.counters.sent_this_opening) == (1, 0)
+    adapter.say(frames[4])
+    assert adapter.pending() == slcan_line(frames[1])[2:] + slcan_line(frames[4])
+    adapter.wrote(len(adapter.pending()))
+    assert (adapter.counters.sent, adapter.counters.sent_this_opening) == (2, 1)
+
+
+def test_after_a_hang_up_the_next_program_hears_only_what_is_said_from_then_on(driving: CarOnPorts) -> None:
+    with open_bus(driving.can.path) as bus:
+        take(bus, 200)
+        driving.hang_up()  # the program died without a word: the channel is still open
+    with open_bus(driving.can.path) as bus:
+        first = take(bus, 1)[0]
+        take(bus, 99)
+    opening = list(driving.journal)[-driving.adapter.counters.sent_this_opening :]
+    assert (first.arbitration_id, bytes(first.data)) == (opening[0].can_id & ~EXTENDED, opening[0].data)
 
 
 def test_a_port_takes_what_fits_and_never_blocks() -> None:
