@@ -321,7 +321,8 @@ def test_a_crash_between_batches_loses_and_doubles_nothing(backend: Backend, box
     with backend.database.writing() as session, session.begin():
         session.connection().execute(
             text(
-                "CREATE TRIGGER trip BEFORE UPDATE ON batch_section BEGIN SELECT RAISE(ABORT, 'power cut'); END"
+                "CREATE TRIGGER trip BEFORE UPDATE ON batch_section"
+                " BEGIN SELECT RAISE(ABORT, 'power cut'); END"
             )
         )
     with pytest.raises(Exception, match="power cut"):
