@@ -5,8 +5,8 @@ Rules:
 - Secrets are paths, never values: keys lie in files of mode 0600 under the home.
 - Nothing is created or opened here; `tbox backend init` does that.
 
-A home holds `tbox.sqlite`, `ca/{ca.pem,ca.key}`, `keys/{receipt.key,policy.key,nonce.key}`, `tls/` and
-perhaps `settings.toml`.
+A home holds `tbox.sqlite`, `ca/{ca.pem,ca.key}`, `keys/{receipt.key,policy.key,nonce.key}`,
+`tls/bridge.{pem,key}` and perhaps `settings.toml`.
 
 Example:
     >>> settings = load_settings(home=Path("/srv/tbox"))
@@ -85,6 +85,16 @@ class Settings(BaseSettings):
     def nonce_secret_path(self) -> Path:
         """Secret that makes renewal nonces, 32 random bytes, mode 0600."""
         return self.home / "keys" / "nonce.key"
+
+    @property
+    def bridge_certificate_path(self) -> Path:
+        """Certificate with which the bridge shows itself to the broker, PEM, CN `bridge`."""
+        return self.home / "tls" / "bridge.pem"
+
+    @property
+    def bridge_key_path(self) -> Path:
+        """Private key of that certificate, PEM PKCS#8, mode 0600."""
+        return self.home / "tls" / "bridge.key"
 
     @property
     def listens_beyond_loopback(self) -> bool:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.dependencies.models import Dependant
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from backend.api import openapi, problems
+from backend.api import docs_page, openapi, problems
 from backend.api.deps import PermissionCheck, Services
 from backend.api.headers import BodyLimit, SecurityHeaders
 from backend.api.routes import access_log, api_keys, devices, enrol, enrolment_tokens, health, me
@@ -107,6 +108,12 @@ def create_app(settings: Settings, *, clock: Clock = utc_us, database: Database 
     openapi.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix="/v1")
+
+    def docs(request: Request) -> HTMLResponse:
+        del request
+        return HTMLResponse(docs_page.render(app.openapi()))
+
+    app.add_route("/docs", docs, include_in_schema=False)
     for endpoint in endpoints(app):
         assert endpoint.is_open or endpoint.permission, f"{endpoint.path} names no permission"
     return app
@@ -127,7 +134,7 @@ class Endpoint:
 
 
 def endpoints(app: FastAPI) -> list[Endpoint]:
-    """Return everything the application answers, in the order it was added, without the OpenAPI document."""
+    """Return all the application answers, in order of adding, without `/docs` and `/openapi.json`."""
     found: list[Endpoint] = []
     for context in iter_route_contexts(app.routes):
         if isinstance(context.original_route, APIRoute):

@@ -21,6 +21,7 @@ Source: RFC 5280 §4.2 (extensions), §5 (CRL), §4.1.2.2 (serial of at most 20 
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,13 @@ from protocol.limits import (
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
+# Too short for a device id, so that neither is taken for the other.
+_SERVICE_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
+# RFC 1123 §2.1, without a final dot; addresses are read as such before.
+_HOST_NAME: Final = re.compile(
+    r"(?=.{1,64}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*",
+    re.ASCII,
+)
 _BACKDATE: Final = timedelta(seconds=CERTIFICATE_BACKDATE_S)
 
 
@@ -129,6 +137,28 @@ def issue_device(
         alternative=alternative,
         use=ExtendedKeyUsageOID.CLIENT_AUTH,
         life=timedelta(days=DEVICE_CERTIFICATE_LIFE_DAYS),
+        serial=serial,
+        now_us=now_us,
+    )
+
+
+def issue_client(
+    issuer: Issuer, *, public_key: EllipticCurvePublicKey, name: str, serial: int, now_us: int
+) -> x509.Certificate:
+    """Return a certificate with which a process of the server shows itself to the broker.
+
+    Raises:
+        ValueError: The name could be taken for a box's.
+    """
+    if _SERVICE_NAME.fullmatch(name) is None:
+        raise ValueError("a service's name is 1 to 40 of a-z, 0-9 and -, a letter first")
+    return _issue(
+        issuer,
+        public_key=public_key,
+        subject=name,
+        alternative=x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"urn:tbox:service:{name}")]),
+        use=ExtendedKeyUsageOID.CLIENT_AUTH,
+        life=timedelta(days=SERVER_CERTIFICATE_LIFE_DAYS),
         serial=serial,
         now_us=now_us,
     )
@@ -233,6 +263,10 @@ def _general_name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
+        if _HOST_NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"{name!r} is neither a host name of at most 64 characters nor an address"
+            ) from None
         return x509.DNSName(name)
 
 

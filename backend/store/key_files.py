@@ -125,6 +125,18 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
         raise SecretError(what=f"{path} cannot be written: {failed.strerror}") from failed
 
 
+def replace_public(path: Path, content: bytes) -> None:
+    """Write a public file in place of any older one; a reader sees the old or the new one whole.
+
+    Raises:
+        SecretError: It cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_new(part, content, mode=PUBLIC)
+    part.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

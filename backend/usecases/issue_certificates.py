@@ -21,6 +21,7 @@ from backend.domain.certificates import (
     CertificateRequest,
     Issuer,
     RevokedSerial,
+    issue_client,
     issue_device,
     issue_server,
     make_crl,
@@ -74,6 +75,29 @@ def issue_server_certificate(
     )
     with session.begin():
         row = _row(certificate, org_id=org_id, subject=names[0], now_us=now_us)
+        session.add(row)
+    return chain_pem(row, issuer=issuer)
+
+
+def issue_client_certificate(
+    session: Session,
+    *,
+    issuer: Issuer,
+    org_id: str,
+    public_key: EllipticCurvePublicKey,
+    name: str,
+    now_us: int,
+) -> str:
+    """Issue a certificate for a process of the server and commit it; return the PEM chain, its own first.
+
+    Raises:
+        ValueError: The name is not a service's.
+    """
+    certificate = issue_client(
+        issuer, public_key=public_key, name=name, serial=x509.random_serial_number(), now_us=now_us
+    )
+    with session.begin():
+        row = _row(certificate, org_id=org_id, subject=name, now_us=now_us)
         session.add(row)
     return chain_pem(row, issuer=issuer)
 

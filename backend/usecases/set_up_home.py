@@ -3,6 +3,7 @@
 Rules:
 - Repeatable: what exists is kept, what is missing is made. A set-up that was interrupted goes on where it
   stopped.
+- The home's folders are open to their owner only: the database holds positions.
 - The administrator's key is made with the first organisation, and shown by that run only.
 
 Example:
@@ -18,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from backend.domain.access import Role
-from backend.domain.certificates import make_authority
+from backend.domain.certificates import Issuer, make_authority
 from backend.domain.refusal import Refusal
 from backend.domain.renewal_nonce import SECRET_BYTES
 from backend.errors import RefusedError
@@ -30,6 +31,7 @@ from backend.store.migrate import status, upgrade
 from backend.store.organisations import Organisation, find_platform
 from backend.usecases.create_api_key import CreatedKey, create_api_key
 from backend.usecases.create_organisation import create_organisation
+from backend.usecases.issue_certificates import issue_client_certificate
 from backend.usecases.register_service_keys import ServicePurpose, register_service_keys
 from backend.usecases.service_identity import load_identity
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CA_NAME = "T-Box device CA"
+BRIDGE_NAME = "bridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ def set_up_home(settings: Settings, *, organisation: str, now_us: int) -> HomeSe
         SecretError: A file cannot be written, or one that exists is not usable.
         RefusedError: The organisation's name is not usable.
     """
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = _make_files(settings, now_us=now_us)
     identity = load_identity(settings)
     database = open_database(settings.database_url)
@@ -81,6 +85,9 @@ def set_up_home(settings: Settings, *, organisation: str, now_us: int) -> HomeSe
         }
         with database.writing() as session:
             register_service_keys(session, org_id=platform.org_id, keys=keys, now_us=now_us)
+        made += _bridge_certificate(
+            database, settings, issuer=identity.issuer, org_id=platform.org_id, now_us=now_us
+        )
     finally:
         database.close()
     return HomeSetUp(
@@ -116,6 +123,31 @@ def _make_files(settings: Settings, *, now_us: int) -> tuple[Path, ...]:
     for path, make in missing:
         make(path)
     return tuple(path for path, _ in missing)
+
+
+def _bridge_certificate(
+    database: Database, settings: Settings, *, issuer: Issuer, org_id: str, now_us: int
+) -> tuple[Path, ...]:
+    """Make the certificate with which the bridge shows itself to the broker, if there is none."""
+    if settings.bridge_certificate_path.exists():
+        return ()
+    made: tuple[Path, ...] = (settings.bridge_certificate_path,)
+    if settings.bridge_key_path.exists():
+        key = load_private_key(settings.bridge_key_path)
+    else:
+        key = make_private_key(settings.bridge_key_path)
+        made = (settings.bridge_key_path, *made)
+    with database.writing() as session:
+        chain = issue_client_certificate(
+            session,
+            issuer=issuer,
+            org_id=org_id,
+            public_key=key.public_key(),
+            name=BRIDGE_NAME,
+            now_us=now_us,
+        )
+    write_new(settings.bridge_certificate_path, chain.encode(), mode=PUBLIC)
+    return made
 
 
 def _first_organisation(

@@ -1,0 +1,36 @@
+"""`tbox backend`: everything the operator of the server types.
+
+Each command opens the instance in `--home` (or `TBOX_HOME`), does one thing, prints text or one JSON object,
+and ends with an exit code that `backend.cli.output` lists.
+
+Example:
+    $ tbox backend init --home /srv/tbox --org "Example Leasing"
+    $ tbox backend serve --home /srv/tbox
+"""
+
+import typer
+
+from backend.cli.authority import ca_app, service_key_app
+from backend.cli.output import ReportingGroup
+from backend.cli.registry import device_app, key_app, org_app, token_app
+from backend.cli.server import init, migrate, serve
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    cls=ReportingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # a local may be a key
+    help="The server: set up, serve, bridge, keys, devices, traces.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 settings, 4 database, 5 keys, 6 not found, 7 refused.",
+)
+app.command(epilog='Example: tbox backend init --home /srv/tbox --org "Example Leasing"')(init)
+app.command(epilog="Example: tbox backend migrate --check")(migrate)
+app.command(epilog="Example: tbox backend serve --port 0")(serve)
+app.add_typer(org_app, name="org")
+app.add_typer(key_app, name="key")
+app.add_typer(token_app, name="token")
+app.add_typer(device_app, name="device")
+app.add_typer(ca_app, name="ca")
+app.add_typer(service_key_app, name="service-key")
