@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from backend.domain.refusal import Reason, Refusal
@@ -82,6 +82,12 @@ class CertificateRequest:
 
     public_key: EllipticCurvePublicKey
     der_sha256: bytes
+
+    @property
+    def key_sha256(self) -> bytes:
+        """SHA-256 of the key's SubjectPublicKeyInfo: the same for every CSR of one key."""
+        spki = self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(spki).digest()
 
 
 def read_csr(pem: str) -> CertificateRequest | Refusal:

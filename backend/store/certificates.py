@@ -1,7 +1,7 @@
 """Certificates this server's CA has issued, and the nonces that renewals used up.
 
-The serial number is the key, in hex. A certificate keeps the hash of the request it answers, so that a box
-whose answer got lost gets the same one again. Revocation is a time on the row; the CRL is made from the rows.
+The serial number is the key, in hex. The hash of the public key lets a box whose answer got lost get the same
+one again. Revocation is a time on the row; the CRL is made from the rows.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Certificate(SQLModel, table=True):
     not_after_us: int = Field(sa_type=Microseconds)
     issued_us: int = Field(sa_type=Microseconds)
     revoked_us: int | None = Field(default=None, sa_type=Microseconds)
-    csr_sha256: bytes | None = Field(default=None, max_length=32)
+    key_sha256: bytes | None = Field(default=None, max_length=32)
     der: bytes = Field(max_length=4096)
 
 
@@ -51,14 +51,14 @@ def list_certificates(session: Session, *, org_id: str, device_id: str) -> Seque
     ).all()
 
 
-def find_answered(session: Session, *, org_id: str, device_id: str, csr_sha256: bytes) -> Certificate | None:
-    """Return the newest certificate that was issued for this very request of this box and is not revoked."""
+def find_answered(session: Session, *, org_id: str, device_id: str, key_sha256: bytes) -> Certificate | None:
+    """Return the newest certificate for this key of this box that is not revoked."""
     return session.exec(
         select(Certificate)
         .where(
             Certificate.org_id == org_id,
             Certificate.device_id == device_id,
-            Certificate.csr_sha256 == csr_sha256,
+            Certificate.key_sha256 == key_sha256,
             col(Certificate.revoked_us).is_(None),
         )
         .order_by(col(Certificate.issued_us).desc(), Certificate.serial)

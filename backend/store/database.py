@@ -76,7 +76,7 @@ def open_database(url: str) -> Database:
         raise SettingsError(
             what="database: SQLite needs a file, a database in memory is gone with its connection"
         )
-    engine = create_engine(parsed, pool_pre_ping=not is_sqlite)
+    engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite)
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

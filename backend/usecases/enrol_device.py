@@ -5,7 +5,7 @@ Rules:
   hashes of the CSR and of the token. So a token that leaks after its use is worth nothing, and no one enrols
   under another's name.
 - The certificate is for a TLS key of its own: the agent key signs evidence and nothing else.
-- A token is used by one box. If the answer got lost, the same box with the same request gets the same
+- A token is used by one box. If the answer got lost, the same box, asking for the same TLS key, gets the same
   certificate again, and nothing else changes; anyone else is told that the token was used.
 - A box that is known already enrols again with a fresh token of the same organisation: it gets a new
   certificate.
@@ -94,7 +94,7 @@ def enrol_device(
         token = find_token_by_hash(session, token_sha256=proof.token_sha256)
         device = locate_device(session, device_id=proof.device)
         if token is not None and token.used_by == proof.device:
-            return _answer_again(session, token, proof, identity=identity)
+            return _answer_again(session, token, csr, device_id=proof.device, identity=identity)
         refusal = _judge(session, token, device, now_us=now_us)
         if refusal is not None:
             return refusal
@@ -149,15 +149,18 @@ def _judge(
 
 
 def _answer_again(
-    session: Session, token: EnrolmentToken, proof: EnrolmentProof, *, identity: ServiceIdentity
+    session: Session,
+    token: EnrolmentToken,
+    csr: CertificateRequest,
+    *,
+    device_id: str,
+    identity: ServiceIdentity,
 ) -> EnrolledDevice | Refusal:
-    """Return what this box was answered before, if it asks the very same again and is not revoked."""
-    answered = find_answered(
-        session, org_id=token.org_id, device_id=proof.device, csr_sha256=proof.csr_sha256
-    )
+    """Return what this box was answered before, if it asks for the same TLS key and is not revoked."""
+    answered = find_answered(session, org_id=token.org_id, device_id=device_id, key_sha256=csr.key_sha256)
     if answered is None:
         return Refusal(reason=Reason.ENROLMENT_USED, detail="a token enrols once; ask for a fresh one")
-    return EnrolledDevice(device_id=proof.device, certificate_pem=chain_pem(answered, issuer=identity.issuer))
+    return EnrolledDevice(device_id=device_id, certificate_pem=chain_pem(answered, issuer=identity.issuer))
 
 
 def _register(

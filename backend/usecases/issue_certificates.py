@@ -51,7 +51,7 @@ def issue_device_certificate(
     )
     row = _row(certificate, org_id=org_id, subject=device_id, now_us=now_us)
     row.device_id = device_id
-    row.csr_sha256 = request.der_sha256
+    row.key_sha256 = request.key_sha256
     session.add(row)
     return chain_pem(row, issuer=issuer)
 

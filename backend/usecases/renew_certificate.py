@@ -10,7 +10,9 @@ Rules:
 Example:
     >>> nonce = renewal_nonce(device_id, identity=identity, now_us=utc_us())
     >>> with database.writing() as session:
-    ...     outcome = renew_certificate(session, csr_pem=pem, proof=proof, identity=identity, now_us=utc_us())
+    ...     outcome = renew_certificate(
+    ...         session, device_id=device, csr_pem=pem, proof=proof, identity=identity, now_us=utc_us()
+    ...     )
 """
 
 import secrets
@@ -45,12 +47,13 @@ def renewal_nonce(device_id: str, *, identity: ServiceIdentity, now_us: int) -> 
 
 
 def renew_certificate(
-    session: Session, *, csr_pem: str, proof: bytes, identity: ServiceIdentity, now_us: int
+    session: Session, *, device_id: str, csr_pem: str, proof: bytes, identity: ServiceIdentity, now_us: int
 ) -> EnrolledDevice | Refusal:
     """Issue a box's next certificate and commit it.
 
     Args:
         session: A writing session without an open transaction.
+        device_id: Which box asks.
         csr_pem: Request for a certificate for its TLS key.
         proof: COSE_Sign1 of kind RENEW.
         identity: The server's CA and nonce secret.
@@ -63,7 +66,9 @@ def renew_certificate(
         opened = _read_proof(session, proof, csr)
         if isinstance(opened, Refusal):
             return opened
-        device = locate_device(session, device_id=opened.device)
+        if opened.device != device_id:
+            return Refusal(reason=Reason.BAD_PROOF, detail="it is about another box")
+        device = locate_device(session, device_id=device_id)
         assert device is not None, "a key's box exists: the database holds the reference"
         if not is_legal(DeviceStatus(device.status), DeviceEvent.RENEW):
             return Refusal(reason=Reason.DEVICE_REVOKED, detail="a revoked box needs new keys to enrol")
@@ -114,7 +119,7 @@ def _issue(
     if expires_us is None or now_us >= expires_us:
         return Refusal(reason=Reason.BAD_NONCE, detail="ask for a fresh nonce")
     if is_nonce_used(session, org_id=org_id, nonce=proof.nonce):
-        answered = find_answered(session, org_id=org_id, device_id=device_id, csr_sha256=csr.der_sha256)
+        answered = find_answered(session, org_id=org_id, device_id=device_id, key_sha256=csr.key_sha256)
         if answered is None:
             return Refusal(reason=Reason.BAD_NONCE, detail="this nonce was used; ask for a fresh one")
         return EnrolledDevice(

@@ -191,7 +191,8 @@ class Box:
         proof = RenewalProof(
             device=device_id(self.agent_key.public_key()), csr_sha256=sha256(self.csr_der), nonce=nonce
         )
-        return {"csr_pem": self.csr_pem, "proof": b64(sign_renewal_proof(proof, self.signer))} | changes
+        signed = sign_renewal_proof(proof, self.signer)
+        return {"device": self.device_id, "csr_pem": self.csr_pem, "proof": b64(signed)} | changes
 
     def ask_nonce(self, client: TestClient) -> bytes:
         answer = client.post("/v1/renewals/nonce", json={"device": self.device_id})

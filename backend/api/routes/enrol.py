@@ -137,9 +137,13 @@ class RenewalIn(BaseModel):
     """What a box sends to renew its certificate."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"csr_pem": _CSR, "proof": "0oRYJ6IBKA=="}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"device": EXAMPLE_DEVICE, "csr_pem": _CSR, "proof": "0oRYJ6IBKA=="}]
+        },
     )
 
+    device: str = Field(pattern="^[0-9a-f]{64}$", description="Device id.")
     csr_pem: CsrPem
     proof: Base64 = Field(description="COSE_Sign1 of kind RENEW by the agent key, in base64.")
 
@@ -194,6 +198,7 @@ def renew(
     """
     outcome = renew_certificate(
         session,
+        device_id=wanted.device,
         csr_pem=wanted.csr_pem,
         proof=base64.b64decode(wanted.proof),
         identity=services.identity,

@@ -84,7 +84,7 @@ def upgrade() -> None:
         sa.Column("not_after_us", US, nullable=False),
         sa.Column("issued_us", US, nullable=False),
         sa.Column("revoked_us", US),
-        sa.Column("csr_sha256", sa.LargeBinary(32)),
+        sa.Column("key_sha256", sa.LargeBinary(32)),
         sa.Column("der", sa.LargeBinary(4096), nullable=False),
         sa.PrimaryKeyConstraint("serial", name="pk_certificate"),
         of_organisation("certificate"),
