@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -60,10 +61,15 @@ class Car:
     def __init__(
         self, *, seed: int, legs: tuple[Leg, ...], utc_start_us: int, gnss_faults: tuple[GnssFault, ...] = ()
     ) -> None:
-        self.clock = VirtualClock(utc_start_us=utc_start_us)
         self.vehicle = Vehicle(seed=seed, legs=legs)
         self._traffic = BusTraffic(seed=seed, vehicle=self.vehicle)
         self._receiver = GnssReceiver(seed=seed, faults=gnss_faults)
+        self.begin_at(utc_start_us)
+
+    def begin_at(self, utc_start_us: int) -> None:
+        """Say what UTC is when the world begins; only before anything has happened in it."""
+        assert self.vehicle.state.t_us == 0, "the world has begun"
+        self.clock = VirtualClock(utc_start_us=utc_start_us)
         self._next_burst_us = -utc_start_us % SECOND_US  # receivers report on the full second of UTC
 
     def until(self, until_us: int) -> Iterator[CanFrame | NmeaBurst]:
@@ -81,6 +87,8 @@ class Car:
 
 class CarOnPorts:
     """A car in its own thread, driving in real time on a CAN adapter and a GNSS receiver.
+
+    The lines can be opened as soon as this exists; the drive, and with it the car's UTC, begins on entering.
 
     Args:
         car: the car, not yet driven.
@@ -142,6 +150,7 @@ class CarOnPorts:
 
     def _live(self) -> None:
         try:
+            self.car.begin_at(time.time_ns() // 1000)
             pacer = Pacer(speed=self._speed)
             while not self._stop.is_set():
                 select.select([self.can], [], [], TICK_SECONDS)
