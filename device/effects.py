@@ -60,7 +60,7 @@ class SealedBatch:
     replaces: BatchKey | None = None
 
 
-# --- for the spool --------------------------------------------------------------------------------
+# --- for the spool ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class ReadBatch:
     key: BatchKey
 
 
-# --- for the uplink -------------------------------------------------------------------------------
+# --- for the uplink ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class PublishMessage:
     payload: bytes
 
 
-# --- for the shell --------------------------------------------------------------------------------
+# --- for the shell ---
 
 
 class ReportLevel(StrEnum):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from protocol.topics import Down
 
 
-# --- what the car says ----------------------------------------------------------------------------
+# --- what the car says ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class BusChanged:
     detail: str = ""
 
 
-# --- what the shell says --------------------------------------------------------------------------
+# --- what the shell says ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Stop:
     """The agent is going down in order: seal what is open. Stored and ticked, it leaves no gap."""
 
 
-# --- what the uplink says -------------------------------------------------------------------------
+# --- what the uplink says ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class PublishFailed:
     key: BatchKey
 
 
-# --- what the spool says --------------------------------------------------------------------------
+# --- what the spool says ---
 
 
 class StoreFailure(StrEnum):

@@ -184,8 +184,7 @@ class TBox:
                 assert_never(event)
         return []
 
-    # --- boots and ticks
-    # -----------------------------------------------------------------------------------------
+    # --- boots and ticks ---
 
     def _remember_boots(self, image: SpoolImage, now: Instant) -> None:
         """Open this boot's story: what earlier boots left unsaid, and how the spool was found."""
@@ -234,8 +233,7 @@ class TBox:
             )
         )
 
-    # --- uplink
-    # --------------------------------------------------------------------------------------------------
+    # --- uplink ---
 
     def _lacks_time(self, now: Instant) -> bool:
         return bool(self._backend_keys) and self._outbox.clock.at(now).clock == ClockClass.NONE

@@ -300,3 +300,9 @@ LOG_LINE_BYTES_MAX = 1_024
 
 NMEA_SENTENCE_BYTES_MAX = 1_024
 """Bytes of one NMEA sentence: the standard says 82, receivers stretch it; what is longer is noise."""
+
+# --- Device: spool ------------------------------------------------------------------------------------------
+
+SPOOL_QUEUE_MAX = 1_000
+"""Effects between the engine and the spool's thread: over an hour of ticks while a disk hangs; then the agent
+starts again."""

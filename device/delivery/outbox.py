@@ -85,8 +85,7 @@ class Outbox:
         """Everything sealed is stored."""
         return len(self.keeper.queue) == 0
 
-    # --- sealing
-    # -------------------------------------------------------------------------------------------------
+    # --- sealing ---
 
     def seal_open(self, now: Instant) -> bool:
         """Close and seal the open batch; False when that is not possible now and it stays open."""
@@ -107,8 +106,7 @@ class Outbox:
     def _sealer_of(self, chain: ChainRecord) -> Sealer:
         return Sealer(device=self._config.device, signer=self._signer, boot=self._config.boot, chain=chain)
 
-    # --- what the spool says
-    # -------------------------------------------------------------------------------------
+    # --- what the spool says ---
 
     def note_stored(self, key: BatchKey) -> list[Effect]:
         """A batch is on the disk: it may be sent."""
@@ -151,8 +149,7 @@ class Outbox:
         )
         self.seal_open(now)
 
-    # --- what the uplink says
-    # ------------------------------------------------------------------------------------
+    # --- what the uplink says ---
 
     def connect(self, now: Instant, *, waits_for_time: bool) -> None:
         """The link is up: greet, or wait a moment for signed time first."""
@@ -231,8 +228,7 @@ class Outbox:
                 if entry.doubts >= self._config.uplink.disputed_tries and self._rehome.add(entry):
                     self.uplink.settle(entry)
 
-    # --- moving on
-    # -----------------------------------------------------------------------------------------------
+    # --- moving on ---
 
     def advance(self, now: Instant) -> list[Effect]:
         """Do what is due: seal, store, seal again, send."""
