@@ -36,9 +36,7 @@ def frames_for(
 
     The time of a frame is its number, so that a decoded row leads back to its frame.
     """
-    candidates = [
-        message for message in (messages or database.messages) if message.length <= FD_BYTES
-    ]
+    candidates = [message for message in (messages or database.messages) if message.length <= FD_BYTES]
     # Of messages with the same identifier cantools keeps the last one.
     candidates = list({can_id(message): message for message in candidates}.values())
     frames = []
@@ -114,7 +112,8 @@ class Oracle:
 
 
 def is_sound(message: Message) -> bool:
-    """Say whether cantools accepts the layout, so that its own decoding of the whole message can be trusted."""
+    """Say whether cantools accepts the layout, so that its own decoding of the whole message can be
+    trusted."""
     try:
         message.refresh(strict=True)
     except cantools.Error:
@@ -178,3 +177,8 @@ def _place(payload: bytearray, signal: Signal, value: int) -> None:
             byte, shift = divmod(signal.start + bit, 8)
         if byte < len(payload):
             payload[byte] = payload[byte] & ~(1 << shift) | is_set << shift
+
+
+def dbc_text(*messages: str) -> str:
+    """Return a DBC of the given `BO_` blocks (and lines that follow them)."""
+    return "\n".join(['VERSION ""', "NS_ :", "BS_:", "BU_: ECU", "", *messages, ""])
