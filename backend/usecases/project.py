@@ -124,6 +124,36 @@ def rebuild(database: Database, *, now_us: int, device_id: str | None = None) ->
     return total
 
 
+def set_aside_next(database: Database, *, now_us: int) -> int:
+    """Mark the next waiting batch unreadable after the program failed on it; return 1, or 0 if none waits."""
+    with database.writing() as session, session.begin():
+        batches = pending_batches(session, limit=1)
+        for batch in batches:
+            chain = chains_by_ref(session, chain_refs=[batch.chain_ref])[batch.chain_ref]
+            settle_batches(
+                session,
+                batches=[
+                    {
+                        "at_chain": batch.chain_ref,
+                        "at_seq": batch.seq,
+                        "utc_start_us": batch.utc_start_us,
+                        "utc_end_us": batch.utc_end_us,
+                        "time_source": int(batch.time_source),
+                        "decode_state": int(DecodeState.UNREADABLE),
+                    }
+                ],
+                sections=[],
+            )
+            event = IntegrityEvent(
+                kind=IntegrityKind.SECTION_UNREADABLE,
+                seq=batch.seq,
+                key=f"{batch.seq}:failed",
+                detail={"code": "FAILED", "problem": "the server failed on it; see its log"},
+            )
+            add_events(session, [(chain.org_id, chain.chain_ref, event)], at_us=now_us)
+    return len(batches)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Task:
     """One batch on its way."""

@@ -13,6 +13,7 @@ from backend.domain.integrity import IntegrityKind
 from backend.store.batches import BATCH, BATCH_KEY, BATCH_SECTION, load_sections
 from backend.store.integrity_events import page_of_events
 from backend.store.quarantine import counters, list_refused
+from backend.usecases.find_holes import find_holes
 from backend.usecases.ingest import Inbound
 from backend.usecases.revoke_device import revoke_device
 from protocol import codec, limits
@@ -458,3 +459,33 @@ def test_quarantine_is_bounded_and_what_it_leaves_out_is_counted(backend: Backen
 def test_sections_are_one_row_each(backend: Backend, box: Box) -> None:
     backend.take(box.chain().next())
     assert rows(backend, BATCH_SECTION) == 2
+
+
+def test_a_hole_becomes_an_event_after_a_quarter_of_an_hour_and_another_when_it_is_filled(
+    backend: Backend, box: Box
+) -> None:
+    batches = box.chain().many(5)
+    backend.take(batches[0], batches[4])
+    assert find_holes(backend.database, now_us=backend.now_us) == 0
+    backend.now_us += limits.INTEGRITY_HOLE_GRACE_US + 1
+    assert find_holes(backend.database, now_us=backend.now_us) == 1
+    assert find_holes(backend.database, now_us=backend.now_us) == 0
+    assert (IntegrityKind.HOLE_UNDECLARED, 2) in events(backend, box)
+    backend.take(batches[1], batches[2])
+    assert (IntegrityKind.HOLE_FILLED, 2) not in events(backend, box)
+    backend.take(batches[3])
+    assert (IntegrityKind.HOLE_FILLED, 2) in events(backend, box)
+
+
+def test_a_chain_whose_beginning_is_missing_has_a_hole_too(backend: Backend, box: Box) -> None:
+    backend.take(box.chain().many(3)[2])
+    backend.now_us += limits.INTEGRITY_HOLE_GRACE_US + 1
+    assert find_holes(backend.database, now_us=backend.now_us) == 1
+
+
+def test_a_declared_loss_is_no_hole(backend: Backend, box: Box) -> None:
+    chain = box.chain()
+    first, _ = chain.many(2)
+    backend.take(first, chain.next(losses=(Loss(first=2, last=2, cause=LossCause.QUOTA),)))
+    backend.now_us += limits.INTEGRITY_HOLE_GRACE_US + 1
+    assert find_holes(backend.database, now_us=backend.now_us) == 0

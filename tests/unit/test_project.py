@@ -21,7 +21,7 @@ from backend.store.dictionaries import DEVICE_SIGNAL, DICTIONARY_GROUP, list_sig
 from backend.store.integrity_events import page_of_events
 from backend.store.latest import BOOT_CLOCK, LATEST_FIX, LATEST_STATE, load_fix, load_latest
 from backend.store.rollups import ROLLUP_MINUTE
-from backend.usecases.project import project, rebuild
+from backend.usecases.project import project, rebuild, set_aside_next
 from protocol.batch import Section, salted, section_ref
 from protocol.dictionary import ColumnDef, RawType, physical
 from protocol.fixes import Fix, Precision
@@ -406,3 +406,13 @@ def test_facts_without_a_dictionary_wake_nobody(backend: Backend, box: Box) -> N
     project_all(backend)
     backend.take(chain.next())
     assert project(backend.database, now_us=backend.now_us) == 1
+
+
+def test_a_batch_the_program_fails_on_is_set_aside_with_an_event(backend: Backend, box: Box) -> None:
+    backend.take(*box.chain().many(2))
+    assert set_aside_next(backend.database, now_us=backend.now_us) == 1
+    project_all(backend)
+    assert states(backend) == [DecodeState.UNREADABLE, DecodeState.UNDECODABLE]
+    with backend.database.reading() as session:
+        found = page_of_events(session, org_id=ORG, device_id=box.device, after=None, limit=100)
+    assert IntegrityKind.SECTION_UNREADABLE in {at.kind for at in found}
