@@ -106,6 +106,11 @@ class GnssReader:
         self._stopping.set()
         self._thread.join()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs; once started it ends by `stop` only, else a mistake of ours ended it."""
+        return self._thread.is_alive()
+
     def take_dropped(self) -> int:
         """Return how many lines found no room since the last call."""
         with self._lock:

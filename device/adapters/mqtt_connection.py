@@ -1,8 +1,7 @@
 """One MQTT 3.1.1 connection from its first byte to its last: one paho client, used once.
 
 Rules:
-- Chain and name of the broker's certificate are always checked, its dates only when the clock is trusted
-  (`tls_context`).
+- TLS by `device.adapters.tls`: chain and name always checked, dates when the clock is trusted.
 - `down/#` is subscribed with QoS 1; `Connected` is told only after the broker has granted it.
 - The will on `up/status` says offline, a first message says online; both are hints.
 - paho's callbacks only enqueue or set a flag. What is in flight when the connection ends is forgotten here.
@@ -10,7 +9,7 @@ Rules:
 It does not decide when to connect again (`mqtt_uplink`) and does not read what it carries.
 
 Example:
-    connection = Connection(settings, tls_context(settings, check_dates=True), tell, are_dates_checked=True)
+    connection = Connection(settings, context, tell, are_dates_checked=True)
     lost, was_stable = connection.live()      # in the thread that owns it, until the connection ends
 """
 
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from protocol.ids import DeviceId
 
 _log = logging.getLogger(__name__)
-
-# OpenSSL's X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h); Python's ssl has no name for it.
-NO_CHECK_TIME = 0x200000
 
 CONNECT_WAIT_S = 10.0  # for TCP, TLS and CONNACK each: a mobile network answers within seconds or not at all
 GOODBYE_WAIT_S = 2.0  # for the broker to close after our DISCONNECT; a dead link never would
@@ -124,44 +120,12 @@ class UplinkSettings:
     keepalive_s: int = 30
 
 
-class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def tls_context(settings: UplinkSettings, *, check_dates: bool) -> ssl.SSLContext:
-    """Return the TLS client context: our authorities only, our certificate, TLS 1.2 or newer.
-
-    Args:
-        settings: files to load; read anew for each connection, so a renewed certificate is used at once.
-        check_dates: False while no one vouches for the clock. Chain, signature and name are checked all the
-            same, and the agent fetches signed time first thing.
-
-    Raises:
-        OSError: a file is missing, unreadable or not what it should be (`ssl.SSLError` is one).
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _TidySocket
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=settings.ca_file)
-    context.load_cert_chain(settings.cert_file, settings.key_file)
-    if not check_dates:
-        context.verify_flags = ssl.VerifyFlags(context.verify_flags | NO_CHECK_TIME)
-    return context
-
-
 class Connection:
     """One paho client, connected at most once.
 
     Args:
         settings: where and as whom.
-        context: TLS, see `tls_context`.
+        context: TLS, see `tls.client_context`.
         tell: takes what happens, from paho's thread.
         are_dates_checked: how `context` was made; kept for those who ask.
     """

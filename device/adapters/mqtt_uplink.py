@@ -32,8 +32,8 @@ from device.adapters.mqtt_connection import (
     LostReason,
     UplinkEvent,
     UplinkSettings,
-    tls_context,
 )
+from device.adapters.tls import client_context
 from protocol.limits import PAYLOAD_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class MqttUplink:
             connection.end()
         self._thread.join()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs; once started it ends by `stop` only, else a mistake of ours ended it."""
+        return self._thread.is_alive()
+
     def publish(self, topic: str, payload: bytes, key: BatchKey | None = None) -> bool:
         """Send with QoS 1; `Published(key)` follows when the broker has acknowledged.
 
@@ -126,7 +131,12 @@ class MqttUplink:
         """Make one connection and stay until it ends."""
         are_dates_checked = self._is_clock_trusted()
         try:
-            context = tls_context(self._settings, check_dates=are_dates_checked)
+            context = client_context(
+                ca_file=self._settings.ca_file,
+                cert_file=self._settings.cert_file,
+                key_file=self._settings.key_file,
+                check_dates=are_dates_checked,
+            )
         except OSError as failure:
             return Lost(reason=LostReason.UNTRUSTED, detail=f"our certificate or authority: {failure}"), False
         connection = Connection(self._settings, context, self._tell, are_dates_checked=are_dates_checked)
