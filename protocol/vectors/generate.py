@@ -14,19 +14,22 @@ Source: RFC 6979 (deterministic ECDSA), RFC 8949 §4.2.1 (deterministic encoding
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
 
-from protocol.envelope import read_sign1
+from protocol.compression import decompress
+from protocol.envelope import Kind, external_aad, read_sign1, sig_structure
 from protocol.ids import cose_key_bytes
+from protocol.limits import FACTS_BYTES_MAX, SIGN1_BYTES_MAX
 from protocol.topics import Down, Up, down_topic, up_topic
 from protocol.vectors.annotate import annotate
 from protocol.vectors.good import good_messages
 from protocol.vectors.keys import NAMES, published_scalar, published_signer
+from protocol.vectors.labels import LABELS
 from protocol.vectors.orders import ACCEPTED, REFUSED
 from protocol.vectors.readers import READERS
 from protocol.vectors.refused import refusals
@@ -38,28 +41,6 @@ SPEC = FOLDER.parent / "SPEC.md"
 _LONG_BYTES = 4_096
 _ZERO_RUN = re.compile(rb"\x00{64,}")
 _EXAMPLE = re.compile(r"```tbox (?P<name>\S+)(?: (?P<labels>\S+))?\n(?P<block>.*?)```\n", re.DOTALL)
-
-LABELS: Mapping[str, Sequence[str]] = {
-    "header": (
-        "version", "device", "chain", "seq", "prev", "boot", "mono", "utc", "clock", "counts",
-        "gaps", "losses", "drops", "policy", "profile", "order head", "disposition head", "checkpoint",
-        "sections", "origin",
-    ),
-    "receipt": (
-        "version", "device", "stream", "chain", "upto", "hash", "have", "refused", "want", "issued",
-    ),
-    "policy": (
-        "version", "revision", "device", "issued", "loan stage", "states", "triggers", "quotas",
-        "precision", "areas", "cell", "month bytes",
-    ),
-    "time-request": ("version", "device", "nonce"),
-    "time": ("version", "nonce", "utc"),
-    "enrol": ("version", "device", "CSR hash", "token hash", "agent key"),
-    "renew": ("version", "device", "CSR hash", "nonce"),
-    "key-succession": ("version", "role", "successor", "valid from"),
-    "facts": ("dictionary", "events", "health"),
-}  # fmt: skip
-"""Names of the integer keys 1, 2, 3, … by message, for the comments in SPEC.md."""
 
 
 def build() -> dict[str, object]:
@@ -94,14 +75,26 @@ def spec_examples(text: str) -> Iterator[tuple[str, str]]:
 
 
 def example_bytes(name: str) -> bytes:
-    """Return the bytes of a worked example: a good message, a hash of one (`sha256:`), or a key (`key:`)."""
-    if name.startswith("sha256:"):
-        return hashlib.sha256(good_messages()[name.removeprefix("sha256:")]).digest()
-    if name.startswith("key:"):
-        return cose_key_bytes(published_signer(name.removeprefix("key:")).public_key)
-    if name.startswith("payload:"):
-        return _payload(good_messages()[name.removeprefix("payload:")])
-    return good_messages()[name]
+    """Return the bytes of a worked example.
+
+    Args:
+        name: a good message, or one seen through a prefix: `sha256:` its hash, `payload:` what it signs,
+            `signed:` its Sig_structure, `unpacked:` without zstd, `key:` a published key.
+    """
+    view, _, subject = name.rpartition(":")
+    match view:
+        case "key":
+            return cose_key_bytes(published_signer(subject).public_key)
+        case "sha256":
+            return hashlib.sha256(good_messages()[subject]).digest()
+        case "payload":
+            return read_sign1(good_messages()[subject], max_bytes=SIGN1_BYTES_MAX).payload
+        case "signed":
+            return _signed(Kind(subject))
+        case "unpacked":
+            return decompress(good_messages()[subject], max_bytes=FACTS_BYTES_MAX)
+        case _:
+            return good_messages()[name]
 
 
 def main() -> None:
@@ -117,12 +110,13 @@ def _example(found: re.Match[str]) -> str:
     if name.startswith("sha256:") or labels == "raw":
         block = "\n".join(data[start : start + 16].hex(" ") for start in range(0, len(data), 16))
     else:
-        block = annotate(data, dict(enumerate(LABELS.get(labels or "", ()), 1)))
+        block = annotate(data, LABELS.get(labels or "", {}))
     return f"```tbox {name}{f' {labels}' if labels else ''}\n{block}\n```\n"
 
 
-def _payload(message: bytes) -> bytes:
-    return read_sign1(message, max_bytes=len(message)).payload
+def _signed(kind: Kind) -> bytes:
+    message = read_sign1(good_messages()[kind], max_bytes=SIGN1_BYTES_MAX)
+    return sig_structure("Signature1", message.protected, external_aad(kind), message.payload)
 
 
 def _key(name: str) -> dict[str, str]:
