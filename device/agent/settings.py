@@ -1,0 +1,205 @@
+"""`agent.toml`: what this box is connected to and how it behaves, in one frozen object.
+
+Rules: all problems are reported together. Unknown keys are problems, since a misspelt limit is a limit that
+does not hold. Relative paths are relative to the home. Secrets are not here: keys are files of the home. What
+is left out has the default written beside its field.
+
+Example (a whole file):
+    schema = 1
+    [broker]
+    host = "broker.example"
+    port = 8883
+    keepalive_s = 30
+    [api]
+    url = "https://fleet.example"
+    ca_file = "tls/api-ca.pem"
+    [vehicle]
+    profile = "car.toml"
+    [[can]]
+    bus = "can0"
+    interface = "slcan"
+    channel = "/dev/ttyACM0"
+    bitrate = 500000
+    table = "tables/can0.table"
+    [gnss]
+    port = "/dev/ttyUSB1"
+    baudrate = 9600
+    [collect]
+    precision = "exact"
+    [batch]
+    age_s = 60.0
+    [spool]
+    quota_mb = 256
+    [log]
+    level = "info"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from device.adapters.can_bus import CanSettings
+from device.adapters.gnss import GnssSettings
+from device.agent.toml_section import Section
+from device.config import BatchLimits, SpoolLimits
+from device.errors import ConfigError
+from protocol.fixes import Precision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA = 1
+SETTINGS_BYTES_MAX = 65_536  # a page of text; what is longer is not settings
+PORT_MAX = 65_535
+MEGABYTE = 1_000_000
+SECOND_US = 1_000_000
+BUSES_MAX = 16  # as many as a batch's frames section knows
+LEVELS = ("debug", "info", "warning", "error")
+
+PRECISIONS = {
+    "none": Precision.NONE,
+    "in_out": Precision.IN_OUT,
+    "cell": Precision.CELL,
+    "exact": Precision.EXACT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings:
+    """A bus, and the decode table of its DBC."""
+
+    can: CanSettings
+    table: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """All of `agent.toml`.
+
+    Attributes:
+        broker_host: as it stands in the broker's certificate.
+        broker_port: MQTT over TLS.
+        keepalive_s: silence after which the link is tested, seconds.
+        api_url: where certificates are renewed; None when unknown.
+        api_ca_file: authority of the API, None for the system's.
+        profile: vehicle profile, None without one.
+        buses: what is read.
+        gnss: the receiver, None without one.
+        precision: how exact positions leave the box while no policy says more.
+        batch: when a batch closes.
+        spool: how much is kept.
+        log_level: name of the standard library's level.
+    """
+
+    broker_host: str
+    broker_port: int
+    keepalive_s: int = 30
+    api_url: str | None = None
+    api_ca_file: Path | None = None
+    profile: Path | None = None
+    buses: tuple[BusSettings, ...] = ()
+    gnss: GnssSettings | None = None
+    precision: Precision = Precision.NONE
+    batch: BatchLimits = field(default_factory=BatchLimits)
+    spool: SpoolLimits = field(default_factory=SpoolLimits)
+    log_level: str = "info"
+
+
+def read_settings(path: Path) -> AgentSettings:
+    """Read `agent.toml`.
+
+    Raises:
+        ConfigError: with every problem of the file.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(SETTINGS_BYTES_MAX + 1)
+        if len(content) > SETTINGS_BYTES_MAX:
+            raise ConfigError((f"{path} is longer than {SETTINGS_BYTES_MAX} bytes",))
+        document = tomllib.loads(content.decode())
+    except OSError as failure:
+        raise ConfigError((f"{path}: {failure.strerror or failure}",)) from failure
+    except ValueError as failure:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError((f"{path} is not TOML: {failure}",)) from failure
+    return parse_settings(document, home=path.parent)
+
+
+def parse_settings(document: dict[str, object], *, home: Path) -> AgentSettings:
+    """Turn a TOML document into settings.
+
+    Args:
+        document: as `tomllib` returns it.
+        home: what relative paths are relative to.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    problems: list[str] = []
+    top = Section("", document, problems)
+    if top.integer("schema", SCHEMA, low=1, high=1_000) != SCHEMA:
+        problems.append(f"schema: this agent knows {SCHEMA} only")
+    broker, api, vehicle = top.section("broker"), top.section("api"), top.section("vehicle")
+    collect, batch, spool = top.section("collect"), top.section("batch"), top.section("spool")
+    log = top.section("log")
+    settings = AgentSettings(
+        broker_host=broker.text("host", None) or "",
+        broker_port=broker.integer("port", 8883, low=1, high=PORT_MAX),
+        keepalive_s=broker.integer("keepalive_s", 30, low=1, high=3_600),
+        api_url=api.text("url", ""),
+        api_ca_file=_path(home, api.text("ca_file", "")),
+        profile=_path(home, vehicle.text("profile", "")),
+        buses=_buses(top, home),
+        gnss=_gnss(top),
+        precision=PRECISIONS[collect.choice("precision", "none", tuple(PRECISIONS))],
+        batch=BatchLimits(age_us=round(batch.number("age_s", 60.0, low=0.1, high=60.0) * SECOND_US)),
+        spool=SpoolLimits(quota_bytes=spool.integer("quota_mb", 256, low=1, high=1_000_000) * MEGABYTE),
+        log_level=log.choice("level", "info", LEVELS),
+    )
+    for section in (top, broker, api, vehicle, collect, batch, spool, log):
+        section.finish()
+    problems += _clashes(settings)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return settings
+
+
+def _buses(top: Section, home: Path) -> tuple[BusSettings, ...]:
+    found = []
+    for section in top.sections("can", most=BUSES_MAX):
+        options = section.section("options")
+        can = CanSettings(
+            bus=section.text("bus", None) or "",
+            interface=section.text("interface", None) or "",
+            channel=section.text("channel", None) or "",
+            bitrate=section.integer("bitrate", 0, low=0, high=8_000_000) or None,
+            listen_only=section.boolean("listen_only", default=True),
+            options=options.scalars(),
+        )
+        table = section.text("table", None) or ""
+        section.finish()
+        found.append(BusSettings(can=can, table=home / table))
+    return tuple(found)
+
+
+def _gnss(top: Section) -> GnssSettings | None:
+    if not top.has("gnss"):
+        return None
+    section = top.section("gnss")
+    settings = GnssSettings(
+        port=section.text("port", None) or "",
+        baudrate=section.integer("baudrate", 9_600, low=300, high=4_000_000),
+    )
+    section.finish()
+    return settings
+
+
+def _clashes(settings: AgentSettings) -> list[str]:
+    names = [bus.can.bus for bus in settings.buses]
+    twice = {name for name in names if names.count(name) > 1}
+    return [f"[[can]]: bus {name} is there twice" for name in sorted(twice)]
+
+
+def _path(home: Path, text: str | None) -> Path | None:
+    return home / text if text else None
