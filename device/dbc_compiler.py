@@ -1,14 +1,11 @@
-"""A DBC file in, a decode table out: the only place that knows cantools.
+"""A DBC file in, a decode table out.
 
 Rules:
-- cantools reads the file, strictly first; when its layout checks refuse it (signals that overlap or do not
-  fit), leniently, and what was forgiven becomes a warning. A signal that cannot be decoded is left out and
-  named in the warnings; it never costs the rest of the file.
-- A file that cannot be read at all raises one `DbcError` with file, line where known, and what to do.
+- A signal that cannot be decoded is left out and named in the warnings; it never costs the rest of the file.
 - Each signal is decoded from its own bits. Where signals overlap cantools itself gives no or shifted values;
   the bits that the DBC states are what we follow.
 - Selectors compare raw values, as the DBC format means them.
-- KCD and SYM files are read too, since cantools reads them; a suffix it does not know is read as DBC.
+- How the file is read, and what is said when it cannot be, stands in `dbc_file`.
 
 The running agent never imports this module: it loads a compiled table. A replay compiles in a subprocess with
 `python -m device.dbc_compiler car.dbc car.table`.
@@ -23,46 +20,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import logging
-import re
 import sys
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cantools
-from cantools.database.can import Database
-
 from device.acquisition.lot import EXTENDED, FD_BYTES
 from device.acquisition.table import COLUMN_BITS_MAX, Branch, Column, DecodeTable, Group, Message, Selector
-from device.errors import EdgeError
-from protocol.limits import COLUMNS_MAX, DBC_BYTES_MAX, DBC_SIGNALS_MAX, TEXT_BYTES_MAX
+from device.dbc_file import DbcError, load_database, read_dbc
+from protocol.limits import COLUMNS_MAX, DBC_SIGNALS_MAX, TEXT_BYTES_MAX
 from protocol.signals import RawType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from cantools.database.can import Message as DbcMessage
     from cantools.database.can import Signal as DbcSignal
 
     from device.acquisition.table import Ranges
-
-# What cantools raises on broken text besides its own errors: its parser assumes well-formed numbers and
-# names.
-_PARSER_FAILURES = (
-    cantools.Error,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
-
-_FORMATS = {".dbc": ("dbc", "cp1252"), ".kcd": ("kcd", "utf-8"), ".sym": ("sym", "cp1252")}
 
 _FLOATS = {32: RawType.FLOAT32, 64: RawType.FLOAT64}
 
@@ -72,21 +48,6 @@ _FACTOR_MAX = 2**63  # what an integer column of the dictionary can say
 _BRANCH_CHARS_MAX = TEXT_BYTES_MAX // 4
 
 EXIT_UNREADABLE = 2
-
-
-class DbcError(EdgeError):
-    """A DBC cannot be used.
-
-    Attributes:
-        path: The file.
-        line: Line number from 1, None when unknown.
-    """
-
-    def __init__(self, path: Path, cause: str, next_step: str, line: int | None = None) -> None:
-        place = str(path) if line is None else f"{path}:{line}"
-        super().__init__(f"{place}: {cause}", is_transient=False, next_step=next_step)
-        self.path = path
-        self.line = line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,59 +87,6 @@ def compile_dbc(path: Path) -> Compilation:
         dbc_hash=hashlib.sha256(content).digest(), messages=tuple(messages), groups=tuple(compiler.groups)
     )
     return Compilation(table=table, warnings=tuple(warnings))
-
-
-def read_dbc(path: Path) -> bytes:
-    """Return the bytes of a DBC file.
-
-    Raises:
-        DbcError: It is missing, unreadable or above `DBC_BYTES_MAX`.
-    """
-    try:
-        size = path.stat().st_size
-        if size > DBC_BYTES_MAX:
-            raise DbcError(
-                path,
-                f"{size} bytes, at most {DBC_BYTES_MAX}: this is hardly a DBC",
-                "Name the DBC, not a log.",
-            )
-        return path.read_bytes()
-    except OSError as error:
-        cause = error.strerror or type(error).__name__
-        raise DbcError(path, cause, "Check the path and its permissions.") from error
-
-
-def load_database(path: Path, content: bytes) -> tuple[Database, list[str]]:
-    """Parse with cantools, strictly, then leniently.
-
-    Returns:
-        The database, and as warnings what the strict reading objected to and what cantools logged.
-
-    Raises:
-        DbcError: cantools refuses it either way.
-    """
-    database_format, encoding = _FORMATS.get(path.suffix.lower(), _FORMATS[".dbc"])
-    text = content.decode(encoding, errors="replace")
-    warnings: list[str] = []
-    for is_strict in (True, False):
-        heard: list[str] = []
-        try:
-            with _listening(heard):
-                database = cantools.database.load_string(text, database_format, strict=is_strict)
-        except _PARSER_FAILURES as error:
-            cause = _first_cause(error)
-            if not is_strict:
-                raise DbcError(
-                    path,
-                    f"not readable as {database_format.upper()}: {cause}",
-                    "Correct that line (cantools refuses it even when lenient), or leave the message out.",
-                    _line_of(cause, text),
-                ) from error
-            warnings = [f"read leniently: {cause}"]
-        else:
-            assert isinstance(database, Database), "DBC, KCD and SYM describe a bus"
-            return database, warnings + heard
-    raise AssertionError("unreachable: the lenient reading returns or raises")
 
 
 class _Compiler:
@@ -350,42 +258,6 @@ def _label(selector: str, ids: Ranges, outer: str | None) -> str:
         values = f"{values[: _BRANCH_CHARS_MAX - 9].rpartition(',')[0]},…{digest}"
     label = f"{selector}={values}"
     return label if outer is None else f"{outer}/{label}"
-
-
-@contextmanager
-def _listening(heard: list[str]) -> Iterator[None]:
-    """Collect what cantools logs (overwritten identifiers and names) instead of printing it."""
-    logger = logging.getLogger("cantools")
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
-    was_propagating, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = was_propagating
-
-
-def _first_cause(error: BaseException) -> str:
-    """Return the parser's own sentence without the format prefix and quotes that cantools wraps around it."""
-    sentence = str(error) or type(error).__name__
-    if isinstance(error, KeyError):
-        sentence = f"{sentence} is used but not defined"
-    wrapped = re.fullmatch(r'[A-Z]+: "(.*)"', sentence, re.DOTALL)
-    return " ".join((wrapped.group(1) if wrapped else sentence).split())
-
-
-def _line_of(cause: str, text: str) -> int | None:
-    """Return the line that the sentence gives, or that of the message it names."""
-    given = re.search(r"\bline (\d+)", cause)
-    if given:
-        return int(given.group(1))
-    named = re.search(r"in message (\w+)", cause)
-    if named is None:
-        return None
-    definition = re.search(rf"^BO_ \d+ {re.escape(named.group(1))}\b", text, re.MULTILINE)
-    return None if definition is None else text.count("\n", 0, definition.start()) + 1
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,7 +29,8 @@ from device.acquisition.decode import Decoder
 from device.acquisition.lot import EXTENDED
 from device.adapters.log_files import LogError, LogReader
 from device.adapters.long_form import SUFFIXES, LongFormFile
-from device.dbc_compiler import DbcError, compile_dbc
+from device.dbc_compiler import compile_dbc
+from device.dbc_file import DbcError
 from protocol.batch import DropCause
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _Tally:
 
 @app.command(
     epilog="Example: tbox decode --dbc car.dbc --log drive.log --out drive.csv   |   "
-    "Exit: 0 done (unreadable lines are counted), 2 a file cannot be used, 3 the DBC knows no frame of the log."
+    "Exit: 0 done (unreadable lines are counted), 2 a file cannot be used, 3 the DBC knows no frame of it."
 )
 def decode(
     *,

@@ -2,15 +2,15 @@
 
 Rules:
 - The values are cantools' values bit for bit: raw bits here, scaled by `protocol.signals.physical`.
-- Every frame of a lot is accounted for once: decoded, or dropped by exactly one cause. The causes are asked in
-  this order: error frame, remote frame, unknown identifier, payload shorter than the message.
-- A known frame fills its base group and every branch its selectors name. A selector value that the DBC does not
-  name leaves the base group and is counted apart (`unknown_selector`); it is no drop. A message without signals
-  decodes to nothing.
+- Every frame of a lot is accounted for once: decoded, or dropped by exactly one cause. The causes are asked
+  in this order: error frame, remote frame, unknown identifier, payload shorter than the message.
+- A known frame fills its base group and every branch its selectors name. A selector value that the DBC does
+  not name leaves the base group and is counted apart (`unknown_selector`); it is no drop. A message without
+  signals decodes to nothing.
 - A frame longer than its message is read as far as the message goes.
 
-How: identifiers are looked up, frames sorted by group so that a group's rows lie together, branches found from
-the selectors' values, and the bits extracted (`extract`).
+How: identifiers are looked up, frames sorted by group so that a group's rows lie together, branches found
+from the selectors' values, and the bits extracted (`extract`).
 
 It holds no state between lots, does not filter and does not scale.
 
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DecodeCounts", "DecodeTable", "Decoded", "DecodedGroup", "Decoder"]
 
-# Mean rows a group from which one block per group beats lanes over the whole lot (measured on seven DBCs: the two
-# cross between 60 and 300).
+# Mean rows a group from which one block per group beats lanes over the whole lot (measured on seven DBCs: the
+# two cross between 60 and 300).
 _ROWS_FOR_BLOCKS = 128
 
 # No identifier on a bus has all bits set, so this key stands after the last message and matches no frame.

@@ -1,14 +1,14 @@
 """Bits out of payloads: the executor of a compiled table, with no idea of identifiers or multiplexing.
 
 Rules:
-- Every column is read from one 64-bit word of the payload, in its own byte order: shift left until the signal's
-  highest bit is the word's, shift right by the rest. The right shift is arithmetic, so signed values extend; for
-  all others the bits above are cleared.
-- A payload of 8 bytes is one word. In a 64-byte payload the word starts at the byte where the signal starts; the
-  few signals of 58 to 64 bits that then reach into a ninth byte are put together from both.
-- `lanes` treats all (row, column) pairs of a lot in one go: a fixed number of numpy calls, best for many groups of
-  few rows. `blocks` goes group by group: fewer operations a value, best for few groups of many rows. They give the
-  same values.
+- Every column is read from one 64-bit word of the payload, in its own byte order: shift left until the
+  signal's highest bit is the word's, shift right by the rest. The right shift is arithmetic, so signed values
+  extend; for all others the bits above are cleared.
+- A payload of 8 bytes is one word. In a 64-byte payload the word starts at the byte where the signal starts;
+  the few signals of 58 to 64 bits that then reach into a ninth byte are put together from both.
+- `lanes` treats all (row, column) pairs of a lot in one go: a fixed number of numpy calls, best for many
+  groups of few rows. `blocks` goes group by group: fewer operations a value, best for few groups of many
+  rows. They give the same values.
 
 Example:
     >>> rows = Rows(frame=np.array([0, 1]), group=np.array([0]), count=np.array([2]))       # doctest: +SKIP

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import can
 import numpy as np
 from can.io.asc import ASCReader
-from can.io.blf import BLFReader
+from can.io.blf import BLFParseError, BLFReader
 
 from device.acquisition.lot import EXTENDED, FrameFlag, FrameLot
 from device.adapters.candump import parse_lines
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    _OpenReader = Callable[[BinaryIO], Iterable[can.Message]]
-
 _CHUNK_BYTES = 1 << 20
 
 # Errors that are kept with their place; the rest are only counted.
@@ -50,6 +48,7 @@ _FIRST_ERRORS = 5
 
 # What python-can's readers raise on a damaged file.
 _READER_FAILURES = (
+    BLFParseError,
     can.CanError,
     ArithmeticError,
     EOFError,
@@ -118,9 +117,14 @@ class LogReader:
         """
         match self.path.suffix.lower():
             case ".asc":
-                yield from self._read_with(lambda file: ASCReader(_as_text(file)))
+                with (
+                    self._open() as file,
+                    io.TextIOWrapper(file, encoding="cp1252", errors="replace") as text,
+                ):
+                    yield from self._read_with(lambda: ASCReader(text), file)
             case ".blf":
-                yield from self._read_with(BLFReader)
+                with self._open() as file:
+                    yield from self._read_with(lambda: BLFReader(file), file)
             case _:
                 yield from self._candump()
 
@@ -181,34 +185,37 @@ class LogReader:
 
     # --- ASC and BLF ----------------------------------------------------------------------------------------
 
-    def _read_with(self, open_reader: _OpenReader) -> Iterator[FrameLot]:
-        """Read with python-can until the end or the first failure."""
+    def _open(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise LogError(self.path, error.strerror or type(error).__name__, "Check the disk.") from error
+
+    def _read_with(
+        self, open_reader: Callable[[], Iterable[can.Message]], file: BinaryIO
+    ) -> Iterator[FrameLot]:
+        """Read with python-can until the end or the first failure; `file` says how far it is."""
         rows: dict[str, list[can.Message]] = defaultdict(list)
         frames = 0
-        with self.path.open("rb") as file:
-            try:
-                for message in open_reader(file):
-                    frames += 1
-                    bus = f"can{message.channel if message.channel is not None else 0}"
-                    rows[bus].append(message)
-                    if len(rows[bus]) == LOT_FRAMES_MAX:
-                        self.bytes_read = min(file.tell(), self.bytes_total)
-                        yield _lot_of_messages(bus, rows.pop(bus))
-            except _READER_FAILURES as error:
-                cause = str(error) or type(error).__name__
-                if frames == 0:
-                    kind = self.path.suffix[1:].upper()
-                    raise LogError(
-                        self.path, f"not a readable {kind} log: {cause}", "Check that the file is complete."
-                    ) from error
-                self.errors.add(f"unreadable after {frames} frames, near byte {file.tell()}: {cause}")
+        try:
+            for message in open_reader():
+                frames += 1
+                bus = f"can{message.channel if message.channel is not None else 0}"
+                rows[bus].append(message)
+                if len(rows[bus]) == LOT_FRAMES_MAX:
+                    self.bytes_read = min(file.tell(), self.bytes_total)
+                    yield _lot_of_messages(bus, rows.pop(bus))
+        except _READER_FAILURES as error:
+            cause = str(error) or type(error).__name__
+            if frames == 0:
+                kind = self.path.suffix[1:].upper()
+                raise LogError(
+                    self.path, f"not a readable {kind} log: {cause}", "Check that the file is complete."
+                ) from error
+            self.errors.add(f"unreadable after {frames} frames, near byte {file.tell()}: {cause}")
         for bus, messages in rows.items():
             yield _lot_of_messages(bus, messages)
         self.bytes_read = self.bytes_total
-
-
-def _as_text(file: BinaryIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(file, encoding="cp1252", errors="replace")
 
 
 def _lot_of_messages(bus: str, messages: list[can.Message]) -> FrameLot:

@@ -10,7 +10,8 @@ import pytest
 
 from device.acquisition.decode import Decoder
 from device.adapters.log_files import LogReader
-from device.dbc_compiler import DbcError, compile_dbc, load_database
+from device.dbc_compiler import compile_dbc
+from device.dbc_file import DbcError, load_database
 from protocol.signals import physical
 from tests.builders.can import Oracle, frames_for, lot_of, same, values_by_frame
 

@@ -13,7 +13,8 @@ from device.acquisition import decode as decode_module
 from device.acquisition.decode import Decoder
 from device.acquisition.extract import Extractor, Payloads, Rows
 from device.acquisition.lot import EXTENDED, FrameFlag, FrameLot
-from device.dbc_compiler import compile_dbc, load_database
+from device.dbc_compiler import compile_dbc
+from device.dbc_file import load_database
 from tests.builders.can import Oracle, dbc_text, frames_for, lot_of, same, values_by_frame
 
 DEMO_PATH = Path("dbc/tbox_demo.dbc")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from device.acquisition.table import TABLE_VERSION, DecodeTable
-from device.dbc_compiler import DbcError, compile_dbc, main
+from device.dbc_compiler import compile_dbc, main
+from device.dbc_file import DbcError
 from protocol import codec
 from protocol.errors import ProtocolError, Reject
 from protocol.limits import DBC_BYTES_MAX

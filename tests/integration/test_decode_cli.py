@@ -1,0 +1,189 @@
+"""`tbox decode` from the command line to the file it writes."""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import can
+import pytest
+from typer.testing import CliRunner, Result
+
+from device.dbc_file import load_database
+from device.decode_cli import app
+from tests.builders.can import Oracle, dbc_text, frames_for
+
+DBC = Path("dbc/tbox_demo.dbc")
+
+LOG = """\
+(100.000001) can0 110#0400030000
+(100.000002) can0 130#1027000000000000
+(100.500000) can0 18FF50E5#019A0CC80C000000
+(101.000000) can0 7FF#00
+(101.000001) can0 130#10
+(101.000002) can0 130#R
+(101.000003) can0 18FF50E5#0900000000000000
+"""
+
+CSV = """\
+time_s,bus,message,signal,value,unit
+100.000001,can0,IgnitionStatus,IgnitionState,4,
+100.000001,can0,IgnitionStatus,StarterEngaged,0,
+100.000001,can0,IgnitionStatus,DriverDoorOpen,0,
+100.000001,can0,IgnitionStatus,IsLocked,0,
+100.000001,can0,IgnitionStatus,IgnitionCounter,0,
+100.000001,can0,IgnitionStatus,IgnitionCycles,3,
+100.000002,can0,VehicleMotion,VehicleSpeed,100.0,km/h
+100.000002,can0,VehicleMotion,LongitudinalAcceleration,0.0,m/s^2
+100.000002,can0,VehicleMotion,YawRate,0.0,deg/s
+100.000002,can0,VehicleMotion,BrakePedalPressed,0,
+100.000002,can0,VehicleMotion,MotionCounter,0,
+100.000002,can0,VehicleMotion,MotionChecksum,0,
+100.500000,can0,HybridBattery,HybridPage,1,
+100.500000,can0,HybridBattery,CellVoltageMin,3.226,V
+100.500000,can0,HybridBattery,CellVoltageMax,3.2720000000000002,V
+101.000003,can0,HybridBattery,HybridPage,9,
+"""
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def decode(
+    tmp_path: Path, log: str, *more: str, dbc: Path = DBC, out: str = "out.csv"
+) -> tuple[Result, Path]:
+    path = tmp_path / "drive.log"
+    path.write_text(log)
+    target = tmp_path / out
+    return run("--dbc", dbc, "--log", path, "--out", target, *more), target
+
+
+def test_the_csv_of_a_short_drive_is_this_one(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG)
+    assert result.exit_code == 0
+    assert out.read_text() == CSV
+    assert "7 frames, 4 decoded (57.1 %), 16 values" in result.stdout
+    assert "1 frames: unknown id" in result.stdout
+    assert "unknown identifiers: 0x7FF (1)" in result.stdout
+    assert "1 frames have a multiplexer value that the DBC does not name" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drive.log", "out.csv"]
+
+
+def test_json_lines_say_the_same(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG, out="out.jsonl")
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    rows = list(csv.DictReader(CSV.splitlines()))
+    assert [
+        {**line, "time_s": f"{line['time_s']:.6f}", "value": repr(line["value"]), "unit": line["unit"] or ""}
+        for line in lines
+    ] == rows
+
+
+def test_the_json_summary_accounts_for_every_frame(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG + "(torn", "--json")
+    summary = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert summary["frames"] == summary["decoded"] + sum(summary["drops"].values()) == 7
+    assert summary["drops"] == {"unknown_id": 1, "short": 1, "remote_frame": 1}
+    assert summary["unknown_ids"] == {"0x7FF": 1}
+    assert summary["unknown_selector"] == 1
+    assert summary["rows"] == len(out.read_text().splitlines()) - 1
+    assert summary["log_errors"] == {"count": 1, "first": ["line 8 is no candump frame: '(torn'"]}
+    assert len(summary["dbc_sha256"]) == 64
+
+
+def test_a_torn_log_is_decoded_as_far_as_it_goes_and_says_so(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG + "(torn")
+    assert result.exit_code == 0
+    assert out.read_text() == CSV
+    assert "warning: log: line 8" in result.stderr
+
+
+def test_the_dbc_of_another_car_is_said_to_be_wrong(tmp_path: Path) -> None:
+    result, _ = decode(tmp_path, "(1.000000) can0 7FE#00\n" * 3)
+    assert result.exit_code == 3
+    assert "0 of 3 frames are known" in result.stderr
+
+
+def test_one_bus_of_a_log_can_be_chosen(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG + LOG.replace("can0", "can1"), "--bus", "can1", "--json")
+    assert json.loads(result.stdout)["frames"] == 7
+    assert out.read_text() == CSV.replace("can0", "can1")
+
+
+@pytest.mark.parametrize(
+    ("dbc", "log", "out", "said"),
+    [
+        ("gone.dbc", "drive.log", "o.csv", "gone.dbc: No such file"),
+        ("drive.log", "drive.log", "o.csv", "not readable as DBC"),
+        ("car.dbc", "gone.log", "o.csv", "gone.log: No such file"),
+        ("car.dbc", "car.dbc", "o.csv", "not a candump log"),
+        ("car.dbc", "drive.log", "o.xlsx", "use .csv or .jsonl"),
+        ("car.dbc", "drive.log", "no/folder/o.csv", "No such file"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named_and_exit_two(
+    tmp_path: Path, dbc: str, log: str, out: str, said: str
+) -> None:
+    (tmp_path / "drive.log").write_text(LOG)
+    (tmp_path / "car.dbc").write_bytes(DBC.read_bytes())
+    result = run("--dbc", tmp_path / dbc, "--log", tmp_path / log, "--out", tmp_path / out)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"drive.log", "car.dbc"}
+
+
+def test_names_and_units_are_quoted_where_csv_needs_it_and_nan_is_null_in_json(tmp_path: Path) -> None:
+    dbc = tmp_path / "odd.dbc"
+    dbc.write_text(
+        dbc_text('BO_ 1 M: 4 ECU\n SG_ F : 0|32@1- (1,0) [0|0] "a,\'b" ECU\n', "SIG_VALTYPE_ 1 F : 1;")
+    )
+    nan = "(1.000000) can0 001#0000C07F\n"
+    _, out = decode(tmp_path, nan, dbc=dbc)
+    assert list(csv.reader(out.read_text().splitlines()))[1] == ["1.000000", "can0", "M", "F", "nan", "a,'b"]
+    _, out = decode(tmp_path, nan, dbc=dbc, out="o.jsonl")
+    assert json.loads(out.read_text())["value"] is None
+
+
+@pytest.mark.parametrize("suffix", [".asc", ".blf"])
+def test_vector_logs_are_decoded_too(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"drive{suffix}"
+    with can.Logger(path) as logger:
+        logger.on_message_received(
+            can.Message(
+                timestamp=1,
+                arbitration_id=0x130,
+                is_extended_id=False,
+                data=b"\x10\x27" + bytes(6),
+                channel=0,
+            )
+        )
+    result = run("--dbc", DBC, "--log", path, "--out", tmp_path / "o.csv")
+    assert result.exit_code == 0
+    assert "VehicleMotion,VehicleSpeed,100.0,km/h" in (tmp_path / "o.csv").read_text()
+
+
+def test_a_long_random_drive_reads_back_as_cantools_decodes_it(tmp_path: Path) -> None:
+    database, _ = load_database(DBC, DBC.read_bytes())
+    frames = frames_for(database, random.Random(3), 3_000)
+    digits = {can_id: f"{can_id & 0x1FFFFFFF:0{8 if can_id >> 31 else 3}X}" for _, can_id, _ in frames}
+    log = "".join(
+        f"({number}.000000) can0 {digits[can_id]}#{payload.hex()}\n" for number, can_id, payload in frames
+    )
+    result, out = decode(tmp_path, log)
+    assert result.exit_code == 0
+    read: dict[int, dict[str, str]] = {}
+    for row in csv.DictReader(out.read_text().splitlines()):
+        read.setdefault(round(float(row["time_s"])), {})[row["signal"]] = row["value"]
+    oracle = Oracle(database)
+    for number, can_id, payload in frames:
+        theirs = oracle.values(can_id, payload).items()
+        assert read[number] == {name: repr(value) for name, value in theirs}
+
+
+def test_help_has_an_example_and_the_exit_codes() -> None:
+    text = " ".join(run("--help").stdout.split())
+    assert "tbox decode --dbc car.dbc --log drive.log --out drive.csv" in text
+    assert "Exit: 0 done" in text
