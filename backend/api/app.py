@@ -10,7 +10,7 @@ Example:
     >>> app = create_app(load_settings(home=Path("/srv/tbox")))
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -62,7 +62,13 @@ TAGS: Final = [
 ]
 
 
-def create_app(settings: Settings, *, clock: Clock = utc_us, database: Database | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock = utc_us,
+    database: Database | None = None,
+    routers: Sequence[APIRouter] = ROUTERS,
+) -> FastAPI:
     """Build the application.
 
     Args:
@@ -70,6 +76,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_us, database: Database 
         clock: What tells the time, µs UTC.
         database: An open database to use, left open at the end; None opens the one in the settings and
             closes it.
+        routers: What it answers.
 
     Raises:
         SecretError: A key file of the home is missing or not usable.
@@ -106,7 +113,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_us, database: Database 
     app.add_middleware(SecurityHeaders)
     problems.install(app)
     openapi.install(app)
-    for router in ROUTERS:
+    for router in routers:
         app.include_router(router, prefix="/v1")
 
     def docs(request: Request) -> HTMLResponse:

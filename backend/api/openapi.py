@@ -65,9 +65,26 @@ def build(app: FastAPI) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template=_REF + "{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
+    for schema in schemas.values():
+        for example in schema.get("examples", ()):
+            _restore_nulls(schemas, schema, example)
     for path, operation in _operations(document):
         _describe_failures(path, operation)
     return document
+
+
+def _restore_nulls(schemas: Mapping[str, Any], schema: Mapping[str, Any], example: object) -> None:
+    """Give an example back its nulls, which the framework takes out of the whole document."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].removeprefix(_REF)]
+    if isinstance(example, list):
+        for item in example:
+            _restore_nulls(schemas, schema.get("items", {}), item)
+    if isinstance(example, dict):
+        for name in schema.get("required", ()):
+            example.setdefault(name, None)
+        for name, form in schema.get("properties", {}).items():
+            _restore_nulls(schemas, form, example.get(name))
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, MutableMapping[str, Any]]]:

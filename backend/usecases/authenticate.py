@@ -32,4 +32,6 @@ def authenticate(session: Session, *, bearer: str, now_us: int) -> Caller | None
         return None
     if not is_in_force(expires_us=row.expires_us, revoked_us=row.revoked_us, now_us=now_us):
         return None
+    if row.role not in set(Role):
+        return None  # a role of another version of this program: what it may do is not known here
     return Caller(org_id=row.org_id, key_id=row.key_id, role=Role(row.role))
