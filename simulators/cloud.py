@@ -135,7 +135,7 @@ class Cloud:
         for process in self.processes():
             process.stop()
         image.put_back()
-        self._resume()
+        self.resume()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -179,10 +179,10 @@ class Cloud:
             log=self._logs / "bridge.log",
             env=env,
         )
-        self._resume()
+        self.resume()
 
-    def _resume(self) -> None:
-        """Start both processes and wait until they answer."""
+    def resume(self) -> None:
+        """Start what is not running of API and bridge, and wait until both answer."""
         for process in self.processes():
             if not process.is_running:
                 self._stack.enter_context(process)

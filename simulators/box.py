@@ -1,0 +1,131 @@
+"""The box in the simulated car: the real agent as a process, its home and its settings.
+
+Rules: it is enrolled and started by the commands an installer types (`tbox agent …`); the settings file is
+written here as an installer would. What it stored is looked at only through copies.
+
+Example:
+    box = Box(home=home / "box", logs=home / "logs")
+    box.enrol(api_url=cloud.api_url, token=cloud.enrolment_token())
+    box.configure(broker_port=broker.port, can=car.can.path, nmea=car.nmea.path)
+    box.agent.start()
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from simulators.bus_traffic import BUS_NAME
+from simulators.disk import DatabaseImage
+from simulators.processes import Process, run_tool, tbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LABEL = "SIM-000001"
+
+SETTINGS = """\
+# Written by the simulated world: the demonstration car on two serial lines.
+schema = 1
+
+[broker]
+host = "127.0.0.1"
+port = {broker_port}
+keepalive_s = 5
+
+[api]
+url = "{api_url}"
+
+[vehicle]
+profile = "{profile}"
+
+[[can]]
+bus = "{bus}"
+interface = "slcan"
+channel = "{can}"
+bitrate = 500000
+table = "tables/{bus}.table"
+
+[gnss]
+port = "{nmea}"
+
+[collect]
+# Nobody's car: in production exact positions need a signed policy.
+precision = "exact"
+
+[batch]
+age_s = {batch_age_s}
+"""
+
+
+class Box:
+    """One box.
+
+    Args:
+        home: the agent's home.
+        logs: where its log goes.
+        batch_age_s: how old a batch may become, in seconds; short, so that one sees something soon.
+    """
+
+    def __init__(self, *, home: Path, logs: Path, batch_age_s: float = 2.0) -> None:
+        self.home = home
+        self.agent = Process("agent", tbox("agent", "run", "--home", str(home)), log=logs / "agent.log")
+        self._batch_age_s = batch_age_s
+        self._api_url = ""
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether this home has been enrolled before."""
+        return (self.home / "trust.json").exists()
+
+    @property
+    def device(self) -> str:
+        """The device id."""
+        return str(json.loads((self.home / "trust.json").read_text("utf-8"))["device"])
+
+    @property
+    def certificate(self) -> Path:
+        """Its TLS certificate, for a probe of the broker."""
+        return self.home / "tls" / "cert.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        """The key of its TLS certificate."""
+        return self.home / "keys" / "tls.key"
+
+    def enrol(self, *, api_url: str, token: str) -> None:
+        """Enrol with a one-time token, over HTTP."""
+        where = ("--home", str(self.home), "--api", api_url)
+        run_tool(tbox("agent", "enrol", *where, "--token", token, "--label", LABEL))
+
+    def configure(self, *, api_url: str, broker_port: int, can: Path, nmea: Path) -> None:
+        """Compile the car's DBC and write `agent.toml`."""
+        folder = resources.files("dbc")
+        with resources.as_file(folder.joinpath("tbox_demo.dbc")) as dbc:
+            table = self.home / "tables" / f"{BUS_NAME}.table"
+            run_tool(tbox("agent", "compile", "--dbc", str(dbc), "--out", str(table)))
+        profile = self.home / "demo.toml"
+        profile.write_text(folder.joinpath("profiles", "demo.toml").read_text("utf-8"), "utf-8")
+        settings = SETTINGS.format(
+            broker_port=broker_port,
+            api_url=api_url,
+            profile=profile.name,
+            bus=BUS_NAME,
+            can=can.absolute(),
+            nmea=nmea.absolute(),
+            batch_age_s=self._batch_age_s,
+        )
+        (self.home / "agent.toml").write_text(settings, "utf-8")
+
+    def wait_until_ready(self) -> None:
+        """Wait until the agent says that it runs.
+
+        Raises:
+            ProcessDiedError: it ended.
+        """
+        self.agent.wait_for_line("agent started")
+
+    def take_image(self) -> DatabaseImage:
+        """Copy the spool as it is now."""
+        return DatabaseImage.take(self.home / "spool.sqlite", self.home / "spool.older")

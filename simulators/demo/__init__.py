@@ -1,0 +1,1 @@
+"""`tbox demo`: a simulated car driving, from CAN bus to signed trace."""
