@@ -25,6 +25,8 @@ from protocol.errors import ProtocolError, Reject
 from protocol.limits import DEPTH_MAX
 
 _INT_MIN, _INT_MAX = -(2**64), 2**64 - 1  # major types 0 and 1; beyond it CBOR needs a tag, which we refuse
+_PLAIN = frozenset({type(None), bool, float, bytes, str})
+_ENCODE_DEPTH_MAX = 64  # our own values are shallow; deeper is a cycle or a mistake
 
 
 def encode(value: object) -> bytes:
@@ -39,9 +41,9 @@ def encode(value: object) -> bytes:
 
     Raises:
         TypeError: a type that telemetry does not have.
-        ValueError: an integer beyond 64 bits, or text that is not UTF-8.
+        ValueError: an integer beyond 64 bits, or more than 64 containers, one in another.
     """
-    return _dumps(_ordered(value))
+    return _dumps(_ordered(value, _ENCODE_DEPTH_MAX))
 
 
 def decode(data: bytes, *, max_bytes: int, max_depth: int = DEPTH_MAX) -> object:
@@ -77,7 +79,9 @@ def decode(data: bytes, *, max_bytes: int, max_depth: int = DEPTH_MAX) -> object
         code = Reject.TOO_DEEP if "nesting depth" in str(error) else Reject.BAD_ENCODING
         raise ProtocolError(code, str(error)) from error
     try:
-        is_same = _dumps(_ordered(value)) == data
+        is_same = _dumps(_ordered(value, max_depth)) == data
+    except _TooDeepError as error:  # cbor2 does not count an innermost empty container, we do
+        raise ProtocolError(Reject.TOO_DEEP, f"nested deeper than {max_depth}") from error
     except (TypeError, ValueError) as error:
         raise ProtocolError(Reject.BAD_ENCODING, str(error)) from error
     if not is_same:
@@ -97,33 +101,46 @@ def _shortest_float(encoder: cbor2.CBOREncoder, value: object) -> None:
 _ENCODERS: Mapping[type, Callable[[cbor2.CBOREncoder, object], None]] = {float: _shortest_float}
 
 
-def _ordered(value: object) -> object:
-    """Copy a value with every map in bytewise key order, checking that it has only types telemetry has."""
-    match value:
-        case None | bool() | float() | bytes():
-            return value
-        case int():
-            if not _INT_MIN <= value <= _INT_MAX:
-                raise ValueError(f"integer beyond 64 bits: {value.bit_length()} bits")
-            return int(value)
-        case str():
-            return str(value)
-        case Mapping():
-            return {key: _ordered(value[key]) for key in sorted(map(_key, value), key=cbor2.dumps)}
-        case Sequence():
-            return [_ordered(item) for item in value]
-        case _:
-            raise TypeError(f"no telemetry type: {type(value).__name__}")
+def _ordered(value: object, depth: int) -> object:
+    """Copy a value with every map in bytewise key order, checking that it has only types telemetry has.
+
+    Args:
+        value: to be written, or as cbor2 read it.
+        depth: how many more containers may be opened.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is int or isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytearray | memoryview | range) or not isinstance(value, Sequence | Mapping):
+        raise TypeError(f"no telemetry type: {kind.__name__}")
+    if depth == 0:
+        raise _TooDeepError
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key], depth - 1) for key in sorted(map(_key, value), key=cbor2.dumps)}
+    return [_ordered(item, depth - 1) for item in value]
+
+
+def _integer(value: object) -> int:
+    assert isinstance(value, int), "the caller looked"
+    if not _INT_MIN <= value <= _INT_MAX:
+        raise ValueError(f"integer beyond 64 bits: {value.bit_length()} bits")
+    return int(value)
 
 
 def _key(key: object) -> int | str:
+    if type(key) is str:
+        return key
     if isinstance(key, bool) or not isinstance(key, int | str):
         raise TypeError(f"map keys are integers or text, not {type(key).__name__}")
-    if isinstance(key, str):
-        return str(key)
-    if not _INT_MIN <= key <= _INT_MAX:
-        raise ValueError("map key beyond 64 bits")
-    return int(key)
+    return str(key) if isinstance(key, str) else _integer(key)
+
+
+class _TooDeepError(ValueError):
+    """More containers than allowed, one in another."""
 
 
 class _NoTags(Mapping[int, Callable[[object, bool], NoReturn]]):

@@ -162,13 +162,8 @@ def _check(matrix: NDArray[np.int64]) -> None:
     if matrix.shape[1] == 0:
         return
     times, masks = matrix[0], matrix[1]
-    if (
-        times.min() < 0
-        or masks.min() < 0
-        or masks.max() >= 1 << len(_COLUMNS)
-        or not np.all(masks & _MODE_BIT)
-    ):
-        raise ProtocolError(Reject.BAD_FIELD, "fixes: a negative time, an unknown column, or no mode")
+    if times.min() < 0 or masks.min() < 0 or not np.all(masks & _MODE_BIT):
+        raise ProtocolError(Reject.BAD_FIELD, "fixes: a negative time, or a row without mode")
     for (name, least, most), column in zip(_COLUMNS, matrix[2:], strict=True):
         if column.min() < min(least, 0) or column.max() > most:
             raise ProtocolError(Reject.BAD_FIELD, f"fixes: {name} outside {least} … {most}")
