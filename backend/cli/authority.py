@@ -11,7 +11,7 @@ from sqlmodel import Session
 from backend.cli.opening import Instance, open_instance, shown_time
 from backend.cli.output import AsJson, Home, Record, refuse, show, show_list
 from backend.clock import utc_us
-from backend.domain.certificates import Issuer
+from backend.domain.certificates import Issuer, check_host_names, check_service_name
 from backend.settings import Settings
 from backend.store.key_files import load_private_key, make_private_key, replace_public
 from backend.store.service_keys import list_service_keys
@@ -70,6 +70,7 @@ def ca_server_cert(
             session, issuer=issuer, org_id=org_id, public_key=key, names=names, now_us=utc_us()
         )
 
+    _accept(lambda: check_host_names(names))
     with open_instance(home) as instance:
         _issue(instance, names[0], issue, out=out, as_json=as_json)
 
@@ -89,6 +90,7 @@ def ca_client_cert(
             session, issuer=issuer, org_id=org_id, public_key=key, name=name, now_us=utc_us()
         )
 
+    _accept(lambda: check_service_name(name))
     with open_instance(home) as instance:
         _issue(instance, name, issue, out=out, as_json=as_json)
 
@@ -135,23 +137,22 @@ def service_key_succeed(
     show({"purpose": purpose.value, "retired": old.kid.hex(), "now": new.kid.hex()}, as_json=as_json)
 
 
+def _accept(check: Callable[[], None]) -> None:
+    """Refuse a name before anything is made; a name that is accepted can also be a file's."""
+    try:
+        check()
+    except ValueError as wrong:
+        raise refuse(str(wrong)) from wrong
+
+
 def _issue(instance: Instance, name: str, issue: Issue, *, out: Path | None, as_json: bool) -> None:
     """Make or keep the key `NAME.key`, have `NAME.pem` issued, and say where they are."""
-    if not name or name.startswith(".") or "/" in name:
-        raise refuse(f"{name!r} is not a name")
     folder = out if out is not None else instance.settings.home / "tls"
     key_path, chain_path = folder / f"{name}.key", folder / f"{name}.pem"
+    issuer = load_identity(instance.settings).issuer
     key = load_private_key(key_path) if key_path.exists() else make_private_key(key_path)
     with instance.database.writing() as session:
-        try:
-            chain = issue(
-                session,
-                load_identity(instance.settings).issuer,
-                instance.org_id(None),
-                key.public_key(),
-            )
-        except ValueError as wrong:
-            raise refuse(str(wrong)) from wrong
+        chain = issue(session, issuer, instance.org_id(None), key.public_key())
     replace_public(chain_path, chain.encode())
     ca = instance.settings.ca_certificate_path
     show({"certificate": str(chain_path), "key": str(key_path), "ca": str(ca)}, as_json=as_json)

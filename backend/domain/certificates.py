@@ -156,8 +156,7 @@ def issue_client(
     Raises:
         ValueError: The name could be taken for a box's.
     """
-    if _SERVICE_NAME.fullmatch(name) is None:
-        raise ValueError("a service's name is 1 to 40 of a-z, 0-9 and -, a letter first")
+    check_service_name(name)
     return _issue(
         issuer,
         public_key=public_key,
@@ -178,8 +177,7 @@ def issue_server(
     Raises:
         ValueError: No name was given, or one cannot stand in a certificate.
     """
-    if not names:
-        raise ValueError("a server certificate needs at least one host name or address")
+    check_host_names(names)
     return _issue(
         issuer,
         public_key=public_key,
@@ -190,6 +188,28 @@ def issue_server(
         serial=serial,
         now_us=now_us,
     )
+
+
+def check_service_name(name: str) -> None:
+    """Accept what a process of the server may be called.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if _SERVICE_NAME.fullmatch(name) is None:
+        raise ValueError("a service's name is 1 to 40 of a-z, 0-9 and -, a letter first")
+
+
+def check_host_names(names: Sequence[str]) -> None:
+    """Accept one or more host names and addresses.
+
+    Raises:
+        ValueError: There is none, or one is something else.
+    """
+    if not names:
+        raise ValueError("a server certificate needs at least one host name or address")
+    for name in names:
+        _general_name(name)
 
 
 def make_crl(
