@@ -76,6 +76,7 @@ class ApiClient:
         *,
         query: Mapping[str, str | int | None] | None = None,
         body: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """Return the bytes of one answer.
 
@@ -85,15 +86,15 @@ class ApiClient:
         """
         asked = {name: value for name, value in (query or {}).items() if value is not None}
         target = f"{path}?{urllib.parse.urlencode(asked)}" if asked else path
-        headers = {"Accept": "application/json"}
+        sent = dict(headers or {})
         if self.key_file is not None:
-            headers["Authorization"] = f"Bearer {self.key_file.read_text('ascii').strip()}"
+            sent["Authorization"] = f"Bearer {self.key_file.read_text('ascii').strip()}"
         data = None
         if body is not None:
-            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+            data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS_MAX)
         try:
-            connection.request(method, target, body=data, headers=headers)
+            connection.request(method, target, body=data, headers=sent)
             response = connection.getresponse()
             answer = response.read()
         finally:

@@ -93,8 +93,12 @@ class StoredBatch:
         received: frames that the agent counted while it was open.
         decoded: those it decoded.
         dropped: those it dropped, by cause.
-        gap_causes: causes of the gaps it declares.
+        fixes: how many fixes it has.
+        lost_before: frames that never reached the agent's counting, as it noticed itself.
+        gaps: gaps it declares, as (boot in which it began, cause).
         losses: ranges (first, last) of numbers that it declares lost.
+        bytes_stored: of its sections.
+        head: SHA-256 of its signed header, in hex.
     """
 
     chain: str
@@ -104,8 +108,12 @@ class StoredBatch:
     received: int
     decoded: int
     dropped: Mapping[str, int]
-    gap_causes: tuple[str, ...] = ()
+    fixes: int = 0
+    lost_before: int = 0
+    gaps: tuple[tuple[str, str], ...] = ()
     losses: tuple[tuple[int, int], ...] = ()
+    bytes_stored: int = 0
+    head: str = ""
 
 
 def chain_problems(batches: Iterable[StoredBatch]) -> list[str]:
