@@ -8,8 +8,12 @@ Example:
     $ tbox backend serve --home /srv/tbox
 """
 
+from importlib import import_module
+from importlib.util import find_spec
+
 import typer
 
+from backend.bridge.cli import app as bridge_app
 from backend.cli.authority import ca_app, service_key_app
 from backend.cli.output import ReportingGroup
 from backend.cli.registry import device_app, key_app, org_app, token_app
@@ -34,3 +38,6 @@ app.add_typer(token_app, name="token")
 app.add_typer(device_app, name="device")
 app.add_typer(ca_app, name="ca")
 app.add_typer(service_key_app, name="service-key")
+app.add_typer(bridge_app, name="bridge")
+if find_spec("backend.trace_cli") is not None:  # `trace` and `rebuild`: commands of their own module
+    app.add_typer(import_module("backend.trace_cli").app)
