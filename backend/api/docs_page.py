@@ -89,11 +89,15 @@ def _content(document: Document, title: str, body: Document) -> str:
 
 
 def find_example(document: Document, schema: Document) -> object:
-    """Return the first example of a schema, following references; for a page of items, a page of one."""
+    """Return the first example of a schema, following references and choices; for a page, one of one item."""
     if "$ref" in schema:
         return find_example(document, document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
     if schema.get("examples"):
         return schema["examples"][0]
+    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        example = find_example(document, choice)
+        if example is not None:
+            return example
     items = schema.get("properties", {}).get("items", {}).get("items")
     if items is not None:
         return {"items": [find_example(document, items)], "next_cursor": None}
