@@ -1,7 +1,7 @@
 """The box in the simulated car: the real agent as a process, its home and its settings.
 
 Rules: it is enrolled and started by the commands an installer types (`tbox agent …`); the settings file is
-written here as an installer would. What it stored is looked at only through copies.
+written here as an installer would. Its spool is looked at only while the agent is down.
 
 Example:
     box = Box(home=home / "box", logs=home / "logs")
@@ -12,7 +12,10 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -57,6 +60,18 @@ precision = "exact"
 [batch]
 age_s = {batch_age_s}
 """
+
+# Numbers that the spool stores for what the backend is known to have of a batch.
+PENDING, RECEIPTED = 0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolCounts:
+    """How many batches the spool holds, how many wait for a receipt, and how many have one."""
+
+    batches: int
+    pending: int
+    receipted: int
 
 
 class Box:
@@ -126,6 +141,24 @@ class Box:
         """
         self.agent.wait_for_line("agent started")
 
+    def write_trust(self, path: Path) -> None:
+        """Write what a verifier of this box's evidence trusts: its name, and the keys it enrolled with."""
+        pinned = json.loads((self.home / "trust.json").read_text("utf-8"))
+        trust = {"devices": [pinned["device"]], "backend_keys": pinned["receipt_keys"]}
+        path.write_text(json.dumps(trust, indent=2) + "\n", "utf-8")
+
+    def spool(self) -> SpoolCounts:
+        """Count what the spool holds; the agent keeps it locked while it runs, so it must be stopped."""
+        assert not self.agent.is_running, "the spool belongs to the agent"
+        with contextlib.closing(
+            sqlite3.connect(f"file:{self.home / 'spool.sqlite'}?mode=ro", uri=True)
+        ) as spool:
+            states = dict(spool.execute("SELECT state, count(*) FROM batch GROUP BY state").fetchall())
+        return SpoolCounts(
+            pending=states.get(PENDING, 0), receipted=states.get(RECEIPTED, 0), batches=sum(states.values())
+        )
+
     def take_image(self) -> DatabaseImage:
-        """Copy the spool as it is now."""
+        """Copy the spool as it is now; the agent must be stopped."""
+        assert not self.agent.is_running, "the spool belongs to the agent"
         return DatabaseImage.take(self.home / "spool.sqlite", self.home / "spool.older")

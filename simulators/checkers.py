@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from simulators.bus_traffic import CanFrame
+    from simulators.car import NmeaBurst
 
 PROBLEMS_SHOWN = 3
 
@@ -51,6 +52,23 @@ def said_by_signal(frames: Iterable[CanFrame], *, utc_start_us: int) -> dict[str
                 Sample(t_us=utc_start_us + frame.t_us, value=float(value))
             )
     return dict(said)
+
+
+def said_places(bursts: Iterable[NmeaBurst]) -> list[tuple[float, float]]:
+    """Return the places (latitude, longitude, degrees) that a receiver said in its RMC lines."""
+    places = []
+    for burst in bursts:
+        for line in burst.lines:
+            fields = line.decode("ascii").split(",")
+            if fields[0].endswith("RMC") and fields[2] == "A":
+                places.append((_degrees(fields[3], fields[4]), _degrees(fields[5], fields[6])))
+    return places
+
+
+def _degrees(text: str, letter: str) -> float:
+    """Return what `ddmm.mmmmm` and a hemisphere say. Source: NMEA 0183, RMC."""
+    whole, minutes = divmod(float(text), 100)
+    return (whole + minutes / 60) * (-1 if letter in "SW" else 1)
 
 
 def misses(said: Sequence[Sample], stored: Sequence[Sample], *, tolerance: float, lag_us: int) -> list[str]:

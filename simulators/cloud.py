@@ -75,6 +75,7 @@ class Cloud:
         self._broker: Broker | None = None
         self._api_process: Process | None = None
         self._bridge_process: Process | None = None
+        self._bridge_credential: Credential | None = None
         self._api_port = 0
 
     @property
@@ -94,6 +95,12 @@ class Cloud:
         return f"http://127.0.0.1:{self._api_port}"
 
     @property
+    def bridge_credential(self) -> Credential:
+        """The bridge's own certificate."""
+        assert self._bridge_credential is not None, "start first"
+        return self._bridge_credential
+
+    @property
     def bridge(self) -> Process:
         """The process between broker and database."""
         assert self._bridge_process is not None, "start first"
@@ -109,12 +116,12 @@ class Cloud:
         authority = CertificateAuthority.load(
             self.files.home / "tls", cert=self.files.ca, key=self.files.home / "ca" / "ca.key"
         )
-        server, bridge = authority.issue_server("broker"), authority.issue_client(BRIDGE)
+        server, self._bridge_credential = authority.issue_server("broker"), authority.issue_client(BRIDGE)
         self._broker = Broker(
             ca=self.files.ca, cert=server.cert, key=server.key, port=self._broker_port, crl=self.files.crl
         )
         self._stack.enter_context(self._broker)
-        self._start_processes(bridge)
+        self._start_processes(self._bridge_credential)
 
     def enrolment_token(self) -> str:
         """Return a fresh one-time token."""

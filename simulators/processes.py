@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -48,26 +49,32 @@ def tbox(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from tbox.cli import main; main()", *arguments]
 
 
-def run_tool(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, accept: Sequence[int] = (0,)
-) -> str:
-    """Run a command to its end and return what it wrote to standard output.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRun:
+    """What a command came to."""
 
-    Args:
-        command: program and arguments.
-        env: variables beside those of this process.
-        accept: exit codes that count as success.
+    exit_code: int
+    output: str
+    errors: str
+
+
+def run(command: Sequence[str]) -> ToolRun:
+    """Run a command to its end, whatever that is."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own, no shell
+    return ToolRun(exit_code=done.returncode, output=done.stdout, errors=done.stderr)
+
+
+def run_tool(command: Sequence[str]) -> str:
+    """Run a command that should succeed and return what it wrote to standard output.
 
     Raises:
-        ToolFailedError: another exit code.
+        ToolFailedError: it did not.
     """
-    done = subprocess.run(  # noqa: S603 - our own commands, no shell
-        command, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
-    )
-    if done.returncode not in accept:
+    done = run(command)
+    if done.exit_code != 0:
         shown = " ".join(command[2:]) if command[1] == "-c" else " ".join(command)
-        raise ToolFailedError(f"{shown}: exit {done.returncode}\n{done.stderr or done.stdout}")
-    return done.stdout
+        raise ToolFailedError(f"{shown}: exit {done.exit_code}\n{done.errors or done.output}")
+    return done.output
 
 
 class Process:

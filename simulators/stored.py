@@ -89,6 +89,10 @@ class Stored:
         """Return every stored batch of every chain, each with the verdict of a fresh verification."""
         return [_batch(item) for item in self.api.all(f"/v1/devices/{self.device}/batches", limit=PAGE)]
 
+    def chains(self) -> list[Any]:
+        """Return the device's chains, oldest first."""
+        return list(self.api.all(f"/v1/devices/{self.device}/chains"))
+
     def integrity_events(self) -> list[str]:
         """Return the kinds of the device's integrity events, oldest first."""
         return [str(item["kind"]) for item in self.api.all(f"/v1/devices/{self.device}/integrity-events")]

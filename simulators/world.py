@@ -22,10 +22,11 @@ from simulators.cloud import Cloud
 from simulators.courier_faults import Eavesdropper
 from simulators.disk import full_disk
 from simulators.faults import Fault, FaultKind
+from simulators.mqtt_probe import lets_in
 from simulators.network import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from simulators.drive_cycles import Leg
     from simulators.processes import Process
 
+POLL_SECONDS = 0.2
 SLOW_BYTES_PER_SECOND = 4_000  # a modem at the edge of a cell
 
 
@@ -116,7 +118,31 @@ class World:
         """Kill the agent in the middle of what it does, and start it again."""
         self.box.agent.kill()
         self.car.hang_up()
-        self._revive()
+        self.revive_box()
+
+    def revive_box(self) -> None:
+        """Start the agent again after it was stopped or killed."""
+        self.box.agent.start()
+        self.box.wait_until_ready()
+
+    def is_let_in(self, cert: Path | None, key: Path | None) -> bool:
+        """Return whether the broker accepts someone who says he is the box and shows this certificate."""
+        port, ca = self.cloud.broker.port, self.cloud.files.ca
+        return lets_in(port=port, ca=ca, client_id=self.box.device, cert=cert, key=key)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `condition` holds, at most this long; returns whether it does. Processes are watched.
+
+        Raises:
+            ProcessDiedError: one ended by itself.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.check()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
     def suffer(self, fault: Fault) -> None:
         """Let one fault happen, and return when it has passed."""
@@ -145,7 +171,7 @@ class World:
             case FaultKind.BACKEND_RESTORED:
                 begin, end = _nothing, partial(self.cloud.restore, self.cloud.take_image())
             case FaultKind.SPOOL_REPLACED:
-                begin, end = _nothing, partial(self._replace_spool, self.box.take_image())
+                begin, end = _nothing, partial(self._replace_spool, self._image_of_spool())
             case FaultKind.DISK_FULL:
                 with full_disk(self.box.agent.pid):
                     yield
@@ -166,16 +192,19 @@ class World:
         yield
         end()
 
+    def _image_of_spool(self) -> DatabaseImage:
+        """Stop the box in good order, copy its storage, and start it again."""
+        self.box.agent.stop()
+        image = self.box.take_image()
+        self.revive_box()
+        return image
+
     def _replace_spool(self, old: DatabaseImage) -> None:
         """Crash the box and start it with an older image of its storage."""
         self.box.agent.kill()
         self.car.hang_up()
         old.put_back()
-        self._revive()
-
-    def _revive(self) -> None:
-        self.box.agent.start()
-        self.box.wait_until_ready()
+        self.revive_box()
 
     def __enter__(self) -> Self:
         """Start."""

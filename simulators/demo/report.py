@@ -102,6 +102,10 @@ class Report:
             failure = f"{type(failed).__name__}: {failed}"
         self._note(check_id, title, failure, finding.detail, time.monotonic() - begun)
 
+    def say(self, text: str) -> None:
+        """Tell what happens now."""
+        self.console.print(f"  [dim]· {_plain(text)}[/]", highlight=False)
+
     def fail(self, check_id: str, title: str, why: str) -> None:
         """Note a check that could not be tried."""
         self._note(check_id, title, why, "", 0.0)
