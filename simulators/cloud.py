@@ -1,8 +1,10 @@
 """The server side of a simulated world: the real backend's processes, and a simulated broker before them.
 
-Rules: everything is made by the commands an operator types (`tbox backend …`) and asked over HTTP; nothing
-is called inside. The broker trusts the backend's own authority and follows its revocation list. Each part
-can be stopped, crashed and brought back, and the whole can be set back to an older copy of its database.
+Rules: the backend is set up and started by the commands an operator types (`tbox backend …`) and asked over
+HTTP; nothing of it is called inside. The broker and the bridge get their certificates from the backend's
+own authority, issued here to save the seconds of two commands, and the broker follows its revocation list.
+Each part can be stopped, crashed and brought back, and the whole can be set back to an older copy of its
+database.
 
 Example:
     with Cloud(folder=home / "backend", logs=home / "logs") as cloud:
