@@ -152,6 +152,10 @@ DATABASE_BUSY_MS_MAX = 10_000
 """Milliseconds a writer waits for SQLite's write lock: several group commits on a slow disk, then a clear
 error."""
 
+DATABASE_CONNECTIONS_MAX = 80
+"""Connections of one process: the API's 40 threads hold a reading and a writing session each, so that none
+waits for a connection that another, waiting one holds."""
+
 REQUEST_BODY_BYTES_MAX = 16_384
 """Bytes of one HTTP request body: the largest, an enrolment with CSR and proof, stays below 4 KiB."""
 

@@ -22,6 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from backend.api.headers import HEADERS
@@ -60,6 +61,11 @@ TOO_LARGE: Final = _kind("too-large", "The request is too large", _S.REQUEST_ENT
 INVALID_REQUEST: Final = _kind(
     "invalid-request", "The request does not have the expected form", _S.UNPROCESSABLE_ENTITY
 )
+RANGE_REVERSED: Final = _kind("reversed-range", "The range ends before it begins", _S.UNPROCESSABLE_ENTITY)
+RANGE_TOO_LONG: Final = _kind(
+    "range-too-long", "The range is longer than one request may ask", _S.UNPROCESSABLE_ENTITY
+)
+CHAIN_NOT_FOUND: Final = _kind("chain-not-found", "The box has no such chain", _S.NOT_FOUND)
 INTERNAL: Final = _kind("internal", "The server failed", _S.INTERNAL_SERVER_ERROR)
 DATABASE_BUSY: Final = _kind("database-busy", "The database does not answer", _S.SERVICE_UNAVAILABLE)
 
@@ -154,6 +160,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(OperationalError, _on_database)
+    app.add_exception_handler(PoolTimeoutError, _on_database)
     app.add_exception_handler(Exception, _on_failure)
 
 

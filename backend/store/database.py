@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlmodel import Session
 
 from backend.errors import SettingsError
-from protocol.limits import DATABASE_BUSY_MS_MAX
+from protocol.limits import DATABASE_BUSY_MS_MAX, DATABASE_CONNECTIONS_MAX
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 _WRITES = "tbox_writes"
+_POOLED = 10  # connections kept open between requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,13 @@ def open_database(url: str) -> Database:
         raise SettingsError(
             what="database: SQLite needs a file, a database in memory is gone with its connection"
         )
-    engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite)
+    engine = create_engine(
+        parsed,
+        hide_parameters=True,
+        pool_pre_ping=not is_sqlite,
+        pool_size=_POOLED,
+        max_overflow=DATABASE_CONNECTIONS_MAX - _POOLED,
+    )
     if is_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

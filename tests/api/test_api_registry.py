@@ -1,6 +1,7 @@
 """Lists of boxes, keys and tokens: pages without gaps, details, and keys made over the API."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,19 @@ def test_a_key_beyond_the_limits_is_not_made(
 ) -> None:
     answer = client.post("/v1/api-keys", json=wanted, headers=backend.admin)
     assert problem(answer) == "invalid-request"
+
+
+def test_more_requests_at_once_than_the_server_has_threads_are_all_answered(
+    backend: Backend, client: TestClient
+) -> None:
+    count = 60
+    add_boxes(backend, *range(count))
+
+    def revoke(number: int) -> int:
+        # Reads, then writes: each request holds two connections for a moment.
+        return client.post(f"/v1/devices/{number:064x}/revoke", headers=backend.admin).status_code
+
+    with ThreadPoolExecutor(count) as pool:
+        assert set(pool.map(revoke, range(count))) == {200}
+    items = client.get("/v1/devices", headers=backend.admin).json()["items"]
+    assert [item["status"] for item in items] == ["revoked"] * count
