@@ -17,7 +17,7 @@ Example:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import cbor2
 
@@ -111,24 +111,40 @@ def _ordered(value: object, depth: int) -> object:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind is int or isinstance(value, int):
+    if isinstance(value, int):
         return _integer(value)
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, bytearray | memoryview | range) or not isinstance(value, Sequence | Mapping):
-        raise TypeError(f"no telemetry type: {kind.__name__}")
-    if depth == 0:
+    if depth == 0 and isinstance(value, Sequence | Mapping):
         raise _TooDeepError
-    if isinstance(value, Mapping):
-        return {key: _ordered(value[key], depth - 1) for key in sorted(map(_key, value), key=cbor2.dumps)}
-    return [_ordered(item, depth - 1) for item in value]
+    if kind is dict or isinstance(value, Mapping):
+        members = cast("Mapping[object, object]", value)
+        return {key: _ordered(members[key], depth - 1) for key in _ordered_keys(members)}
+    if kind is list or (
+        isinstance(value, Sequence) and not isinstance(value, bytearray | memoryview | range)
+    ):
+        return [
+            item if type(item) in _PLAIN else _ordered(item, depth - 1)
+            for item in cast("Sequence[object]", value)
+        ]
+    raise TypeError(f"no telemetry type: {kind.__name__}")
 
 
-def _integer(value: object) -> int:
-    assert isinstance(value, int), "the caller looked"
+def _integer(value: int) -> int:
     if not _INT_MIN <= value <= _INT_MAX:
         raise ValueError(f"integer beyond 64 bits: {value.bit_length()} bits")
     return int(value)
+
+
+def _ordered_keys(members: Mapping[object, object]) -> list[int | str]:
+    """Return a map's keys in bytewise order of their encodings."""
+    if set(map(type, members)) == {int}:
+        numbers = sorted(cast("Mapping[int, object]", members))
+        if (
+            numbers[0] >= 0 and numbers[-1] <= _INT_MAX
+        ):  # our usual map; unsigned integers stand as they count
+            return cast("list[int | str]", numbers)
+    return sorted(map(_key, members), key=cbor2.dumps)
 
 
 def _key(key: object) -> int | str:

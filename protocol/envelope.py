@@ -51,7 +51,8 @@ _HALF_ORDER = P256_ORDER // 2
 _SCALAR_BYTES = 32
 _HEADER_ALG, _HEADER_KID = 1, 4
 _TAG_SIGN1 = b"\xd2"  # tag 18 as its single byte; the codec itself knows no tags
-_SIGN1_ITEMS = 4
+_PROTECTED_HEAD = bytes.fromhex("a20128045820")  # {1: -9, 4: 32 bytes …
+_PROTECTED_BYTES = len(_PROTECTED_HEAD) + THUMBPRINT_BYTES
 _SIGN1_DEPTH = 2
 _VERIFY = ECDSA(SHA256())
 _SIGN = ECDSA(SHA256(), deterministic_signing=True)
@@ -277,6 +278,8 @@ def _scalars(signature64: bytes) -> tuple[int, int]:
 
 def _read_protected(protected: bytes) -> bytes:
     """Return the kid of a protected header that is exactly {1: -9, 4: kid}."""
+    if protected[: len(_PROTECTED_HEAD)] == _PROTECTED_HEAD and len(protected) == _PROTECTED_BYTES:
+        return protected[len(_PROTECTED_HEAD) :]  # has that one encoding; all below only finds the reason
     header = codec.decode(protected, max_bytes=len(protected), max_depth=_SIGN1_DEPTH)
     if not isinstance(header, dict):
         raise ProtocolError(Reject.BAD_ENVELOPE, "the protected header is not a map")
