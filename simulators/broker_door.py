@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amqtt.adapters import BufferReader, ReaderAdapter, StreamWriterAdapter
@@ -84,6 +85,16 @@ def _peer(writer: asyncio.StreamWriter) -> tuple[str, int]:
     return (str(names[0].value) if len(names) == 1 else "", certificate.serial_number)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Guest:
+    """Who is behind a connection; `left` is set when it has ended."""
+
+    name: str
+    serial: int
+    client_id: str
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Door:
     """Hand good connections to amqtt, turn the others away, and cut those that became unwanted.
 
@@ -97,7 +108,7 @@ class Door:
         self._broker = broker
         self._courier = courier
         self._revoked = revoked
-        self._open: dict[asyncio.StreamWriter, tuple[str, int]] = {}
+        self._open: dict[asyncio.StreamWriter, _Guest] = {}
 
     async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end; a peer's fault ends this connection and nothing else."""
@@ -106,12 +117,13 @@ class Door:
         except (AMQTTError, OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             log.debug("connection ended error=%s", error)
         finally:
-            self._open.pop(writer, None)
             writer.transport.abort()
+            if (guest := self._open.pop(writer, None)) is not None:
+                guest.left.set()
 
     def drop(self, unwanted: Callable[[str, int], bool]) -> int:
         """Cut, without a farewell, the connections whose (name, serial) is unwanted; returns how many."""
-        cut = [writer for writer, (name, serial) in self._open.items() if unwanted(name, serial)]
+        cut = [writer for writer, guest in self._open.items() if unwanted(guest.name, guest.serial)]
         for writer in cut:
             writer.transport.abort()
         return len(cut)
@@ -121,15 +133,27 @@ class Door:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
             head = await read_connect(reader)
         adapter = StreamWriterAdapter(writer)
-        reason = self._objection(await ConnectPacket.from_stream(BufferReader(head)), name, serial)
+        connect = await ConnectPacket.from_stream(BufferReader(head))
+        reason = self._objection(connect, name, serial)
         if reason is not None:
             self._courier.refused_by.append(reason)
             log.info("connection refused cn=%s reason=%s", name, reason)
             await ConnackPacket.build(0, NOT_AUTHORIZED).to_stream(adapter)
             await adapter.close()
             return
-        self._open[writer] = (name, serial)
+        await self._replace(connect.client_id)
+        self._open[writer] = _Guest(name=name, serial=serial, client_id=connect.client_id)
         await self._broker.external_connected(_Replayed(head, reader), adapter, "default")
+
+    async def _replace(self, client_id: str) -> None:
+        """End an older connection of this client and wait until it is gone. Source: MQTT 3.1.1 §3.1.4.
+
+        amqtt would forget the old session and leave its connection open, deaf.
+        """
+        for writer, guest in list(self._open.items()):
+            if guest.client_id == client_id:
+                writer.transport.abort()
+                await guest.left.wait()
 
     def _objection(self, connect: ConnectPacket, name: str, serial: int) -> str | None:
         """Return why this CONNECT is unwelcome, or None."""

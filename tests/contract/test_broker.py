@@ -100,6 +100,17 @@ def test_an_impostor_does_not_end_the_owners_session(world: BrokerWorld) -> None
         assert device.losses == 0
 
 
+def test_a_second_connection_of_a_client_ends_the_first_and_hears_what_comes(world: BrokerWorld) -> None:
+    with world.client(DEVICE) as first, world.client("bridge") as bridge:
+        first.subscribe(f"tbox/1/{DEVICE}/down/#")
+        with world.client(DEVICE) as second:
+            first.wait(lambda: first.losses == 1)
+            second.subscribe(f"tbox/1/{DEVICE}/down/#")
+            bridge.publish(DOWN, b"receipt")
+            second.wait(lambda: second.heard == [(DOWN, b"receipt")])
+        assert first.heard == []
+
+
 def test_a_will_on_anothers_topic_is_refused(world: BrokerWorld) -> None:
     client = world.client(DEVICE)
     client.will_topic = f"tbox/1/{OTHER_DEVICE}/up/status"
