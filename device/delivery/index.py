@@ -50,6 +50,7 @@ class SpoolEntry:
         tries: How often it was handed to the broker since it was last pending.
         doubts: Receipts of its forked chain that came after a try and did not confirm it.
         due_us: Not to be sent before this monotonic time.
+        is_moving: Its content is being sealed again in another chain.
         is_gone: No longer in the spool.
     """
 
@@ -61,12 +62,13 @@ class SpoolEntry:
     tries: int = 0
     doubts: int = 0
     due_us: int = 0
+    is_moving: bool = False
     is_gone: bool = False
 
     @property
     def is_sendable(self) -> bool:
-        """It is stored and has no receipt."""
-        return self.state == EntryState.PENDING and not self.is_gone
+        """It is stored, has no receipt, and keeps its name."""
+        return self.state == EntryState.PENDING and not self.is_gone and not self.is_moving
 
 
 class SpoolIndex:

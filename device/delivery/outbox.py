@@ -28,6 +28,7 @@ from device.delivery.rehome import RehomeQueue, draft_of
 from device.delivery.seal import Sealer
 from device.delivery.uplink import Uplink
 from device.effects import Effect, PublishBatch, ReadBatch, Report, ReportLevel, StartChain
+from device.state import EntryState
 from protocol.batch import ChainHead, LossCause, Origin, OriginKind
 from protocol.facts import Event
 from protocol.receipts import Stream
@@ -128,6 +129,9 @@ class Outbox:
         entry = self.keeper.index.find(key)
         if entry is None:
             return
+        if entry.state != EntryState.PENDING:  # a receipt came after all
+            entry.is_moving = False
+            return
         self.keeper.book.reopen([key])
         self._seal(draft_of(payload, entry))
 
@@ -185,7 +189,7 @@ class Outbox:
         effects += self._take_refusals(verdict, chain, receipt, now)
         if verdict.reopened or (went_back and not verdict.is_forked):
             effects += self.keeper.reopen(receipt.chain, list(verdict.reopened), _head(receipt))
-        self.uplink.hurry(verdict.wanted)
+        self.uplink.hurry(verdict.wanted, now.mono_us)
         effects += self.keeper.lose_wanted(receipt.chain, verdict.missing)
         if receipt.chain != self.keeper.current:
             self._doubt(receipt.chain)

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from device.delivery.index import SpoolEntry
     from device.state import BatchKey
 
-NEVER_US = 2**62  # a batch that is being moved is not sent under its old name
-
 
 def draft_of(payload: bytes, entry: SpoolEntry) -> Draft:
     """Return the content of a stored batch, ready to be sealed again.
@@ -81,18 +79,16 @@ class RehomeQueue:
 
     def __init__(self) -> None:
         self._waiting: deque[SpoolEntry] = deque()
-        self._known: set[BatchKey] = set()
         self._reading: BatchKey | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, entry: SpoolEntry) -> bool:
-        """Take a batch; False when it is here already."""
-        if entry.key in self._known:
+        """Take a batch, which is not sent under its old name any more; False when it is moving already."""
+        if entry.is_moving:
             return False
-        entry.due_us = NEVER_US
-        self._known.add(entry.key)
+        entry.is_moving = True
         self._waiting.append(entry)
         return True
 

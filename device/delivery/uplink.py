@@ -42,6 +42,7 @@ __all__ = ["Uplink", "UplinkLimits"]
 
 _FIRST, _ALARM, _REST = range(3)
 SILENT_AFTER = 3  # unanswered batches in a row before we send one at a time
+HURRY_TRIES = 3  # a wanted batch that was sent more often than this keeps to its own pauses
 PUBACK_WAITS = 6  # a large batch on a slow modem needs longer to its PUBACK than a receipt needs to come back
 JITTER = 0.25  # of a pause, both ways: a fleet that lost its broker together does not return together
 
@@ -127,7 +128,12 @@ class Uplink:
             self._postpone(flight.entry, now_us)
 
     def note_receipt(self) -> None:
-        """A receipt of ours verified: somebody reads behind the broker."""
+        """A receipt of ours verified: somebody reads behind the broker. After a silence all pauses end."""
+        if self._unanswered >= SILENT_AFTER:
+            for _, _, entry in self._waiting:
+                entry.due_us = 0
+            self.offer(entry for _, _, entry in self._waiting)
+            self._waiting.clear()
         self._unanswered = 0
         self._probe_us = 0
 
@@ -136,12 +142,17 @@ class Uplink:
         self._flights.pop(entry.key, None)
         self._place.pop(entry.key, None)
 
-    def hurry(self, entries: Iterable[SpoolEntry]) -> None:
-        """The backend asks for these: whatever pause they are in ends, unless they are on the way."""
+    def hurry(self, entries: Iterable[SpoolEntry], now_us: int) -> None:
+        """The backend asks for these: the first few pauses are cut short, later ones are not.
+
+        A hole it asks for may be on its way already, and a batch that it cannot take now must not be sent
+        at each receipt.
+        """
         for entry in entries:
-            if entry.key not in self._flights:
-                entry.due_us = 0
-                self.offer([entry])
+            soon_us = now_us + self.pause_us(entry.key, 1)
+            if entry.key not in self._flights and entry.tries <= HURRY_TRIES and soon_us < entry.due_us:
+                entry.due_us = soon_us
+                heapq.heappush(self._waiting, (soon_us, next(self._number), entry))
 
     def pause_us(self, key: BatchKey, tries: int) -> int:
         """Return how long to wait before try `tries` + 1, microseconds."""
