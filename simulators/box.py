@@ -112,7 +112,7 @@ class Box:
     def enrol(self, *, api_url: str, token: str) -> None:
         """Enrol with a one-time token, over HTTP."""
         where = ("--home", str(self.home), "--api", api_url)
-        run_tool(tbox("agent", "enrol", *where, "--token", token, "--label", LABEL))
+        run_tool(tbox("agent", "enrol", *where, "--label", LABEL), env={"TBOX_ENROL_TOKEN": token})
 
     def configure(self, *, api_url: str, broker_port: int, can: Path, nmea: Path) -> None:
         """Compile the car's DBC and write `agent.toml`."""

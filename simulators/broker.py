@@ -4,15 +4,17 @@ Rules: TLS 1.2 or newer with a client certificate of the given authority, or no 
 stands in `broker_access.py`, who may come in at all in `broker_door.py`. Nothing is retained. A certificate
 on the revocation list is refused, and loses the connection it has within a second.
 
-It forgets its sessions when it stops, as a crashed broker would; it has no cluster and is not for
-production (amqtt carries the messages). Like any MQTT 3.1.1 broker it acknowledges a publish that it then
-discards, and amqtt sets the retain flag on what waited for an absent client.
+It forgets its sessions when it stops, as a crashed broker without a disk would; it has no cluster and is
+not for production (amqtt carries the messages). Like any MQTT 3.1.1 broker it acknowledges a publish that
+it then discards, and amqtt sets the retain flag on what waited for an absent client.
 
 Example:
     with Broker(ca=ca.ca_file, cert=server.cert, key=server.key) as broker:
         client.connect("127.0.0.1", broker.port)
-        broker.stop()   # the broker is away
-        broker.start()  # and back, on the same port, with no memory of its clients
+        broker.go_away()    # nobody can reach it
+        broker.come_back()  # its sessions get what waited for them
+        broker.stop()
+        broker.start()      # the same port, and no memory of its clients
 """
 
 from __future__ import annotations
@@ -96,10 +98,19 @@ class Broker:
             life.loop.run(_end(life))
             life.loop.stop()
 
-    def restart(self) -> None:
-        """Crash and come back on the same port."""
-        self.stop()
-        self.start()
+    def go_away(self) -> None:
+        """Cut every connection and listen no more, but keep the sessions, as a broker with a disk does."""
+        life = self._living()
+        life.loop.run(_close_door(life))
+
+    def come_back(self) -> None:
+        """Listen again on the same port after `go_away`; sessions get what waited for them.
+
+        Raises:
+            OSError: somebody took the port meanwhile.
+        """
+        life = self._living()
+        life.server = life.loop.run(self._listen(life.door))
 
     def drop_connections(self, client_id: str | None = None) -> int:
         """Cut the connections of one client, or of all, as a lost link would; returns how many."""
@@ -136,15 +147,18 @@ class Broker:
         door = Door(amqtt, self.courier, self._revocations.serials)
         await amqtt.start()
         try:
-            server = await asyncio.start_server(door.admit, self.host, self.port, ssl=self._tls)
+            server = await self._listen(door)
         except OSError:
             await amqtt.shutdown()
             raise
         watch = asyncio.create_task(_cut_revoked(door, self._revocations.serials))
         return _Life(loop=loop, amqtt=amqtt, door=door, server=server, watch=watch)
 
+    async def _listen(self, door: Door) -> asyncio.Server:
+        return await asyncio.start_server(door.admit, self.host, self.port, ssl=self._tls)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class _Life:
     """One life of the broker, from start to stop; all but the loop belong to the broker's thread."""
 
@@ -157,11 +171,16 @@ class _Life:
 
 async def _end(life: _Life) -> None:
     """Cut everyone off and wait until nothing of this life is left."""
-    life.server.close()
     life.watch.cancel()
-    life.door.drop(lambda _name, _serial: True)
+    await _close_door(life)
     await life.amqtt.shutdown()
     await asyncio.gather(life.watch, return_exceptions=True)
+
+
+async def _close_door(life: _Life) -> None:
+    """Listen no more and cut everyone off."""
+    life.server.close()
+    life.door.drop(lambda _name, _serial: True)
     await life.server.wait_closed()
 
 

@@ -20,7 +20,8 @@ class FaultKind(StrEnum):
     """What can go wrong between a frame on the bus and its receipt."""
 
     AGENT_KILLED = "agent_killed"
-    BROKER_AWAY = "broker_away"
+    BROKER_AWAY = "broker_away"  # and back with its sessions
+    BROKER_CRASHED = "broker_crashed"  # and back without any memory
     LINK_CUT = "link_cut"
     LINK_STALLED = "link_stalled"
     LINK_SLOW = "link_slow"

@@ -58,19 +58,21 @@ class ToolRun:
     errors: str
 
 
-def run(command: Sequence[str]) -> ToolRun:
-    """Run a command to its end, whatever that is."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own, no shell
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> ToolRun:
+    """Run a command to its end, whatever that is; `env` adds variables to those of this process."""
+    done = subprocess.run(  # noqa: S603 - our own commands, no shell
+        command, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
+    )
     return ToolRun(exit_code=done.returncode, output=done.stdout, errors=done.stderr)
 
 
-def run_tool(command: Sequence[str]) -> str:
+def run_tool(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> str:
     """Run a command that should succeed and return what it wrote to standard output.
 
     Raises:
         ToolFailedError: it did not.
     """
-    done = run(command)
+    done = run(command, env=env)
     if done.exit_code != 0:
         shown = " ".join(command[2:]) if command[1] == "-c" else " ".join(command)
         raise ToolFailedError(f"{shown}: exit {done.exit_code}\n{done.errors or done.output}")

@@ -159,6 +159,8 @@ class World:
             case FaultKind.AGENT_KILLED:
                 begin, end = self.crash_box, _nothing
             case FaultKind.BROKER_AWAY:
+                begin, end = self.cloud.broker.go_away, self.cloud.broker.come_back
+            case FaultKind.BROKER_CRASHED:
                 begin, end = self.cloud.broker.stop, self.cloud.broker.start
             case FaultKind.LINK_CUT:
                 begin, end = self.link.cut, self.link.flow

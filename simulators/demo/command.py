@@ -10,8 +10,10 @@ Example:
     $ tbox demo --once --seed 7
 """
 
+import logging
 import shutil
 import signal
+import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +43,7 @@ app = typer.Typer(
 MARK = ".tbox-demo"  # in every folder that this command made; nothing else is ever deleted
 LIVE_BATCH_AGE_S = 5.0
 ONCE_BATCH_AGE_S = 2.0
+WIDTH = 150
 REFRESH_SECONDS = 1.0
 COUNT_EVERY = 3  # refreshes between two questions to the API
 
@@ -66,12 +69,14 @@ def demo(
     """Show a simulated car driving, from its CAN bus to a signed and verified trace."""
     del story  # there is one so far
     signal.signal(signal.SIGTERM, _as_interrupt)
-    console = Console(stderr=as_json)
+    # Into a file or a pipe, lines are as long as the table needs; on a terminal, as wide as that is.
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else WIDTH)
     folder = (home / "once" if once else home / "live").absolute()
     if reset or once:
         _forget(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
+    _log_to(folder / "logs" / "broker.log")
     try:
         is_ok = _run_once(folder, seed, console) if once else _run_live(folder, seed, console)
     except KeyboardInterrupt:
@@ -164,6 +169,14 @@ def _forget(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise typer.BadParameter(f"{folder} was not made by `tbox demo`: choose another", param_hint="--home")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_to(path: Path) -> None:
+    """Let the broker's library and the simulators write a log of their own instead of to the screen."""
+    path.parent.mkdir(exist_ok=True)
+    logging.basicConfig(
+        filename=path, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

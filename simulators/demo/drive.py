@@ -28,7 +28,7 @@ PROBE_AT_S = 5.0
 KILL_AT_S = 11.0
 OUTAGE = Fault(kind=FaultKind.BROKER_AWAY, at_s=16.0, lasts_s=3.0)
 SLEEP_AT_S = DRIVE_SECONDS + 3.5  # the bus has said that the car is locked, and is silent
-SETTLE_SECONDS_MAX = 12.0  # batches of two seconds, a resend after five: enough even when something was lost
+SETTLE_SECONDS_MAX = 22.0  # a batch that was lost behind a PUBACK is sent again after ten to fifteen
 
 
 @dataclass(slots=True, kw_only=True)

@@ -127,7 +127,8 @@ class Report:
         table.add_column("s", justify="right")
         for result in self.results:
             mark = "[green]✓[/]" if result.is_ok else "[bold red]✗[/]"
-            found = result.detail if result.is_ok else f"[red]{_plain(result.detail)}[/]"
+            line = _plain(result.detail.partition("\n")[0])
+            found = line if result.is_ok else f"[red]{line}[/]"
             table.add_row(mark, result.check_id, result.title, found, f"{result.seconds:.1f}")
         return table
 

@@ -202,6 +202,24 @@ def test_the_broker_goes_away_and_comes_back_on_its_port(world: BrokerWorld) -> 
     assert _gets_in(world.client(DEVICE))
 
 
+def test_a_broker_that_was_unreachable_still_knows_its_sessions(world: BrokerWorld) -> None:
+    bridge = world.client("bridge")
+    bridge.clean = False
+    with world.client(DEVICE) as device:
+        with bridge:
+            bridge.subscribe("tbox/1/+/up/#")
+            world.broker.go_away()
+            bridge.wait(lambda: bridge.losses == 1)
+            device.wait(lambda: device.losses == 1)
+            with pytest.raises(OSError, match="refused"):
+                world.client(DEVICE).connect()
+        world.broker.come_back()
+        with world.client(DEVICE) as again:
+            again.publish(UP, b"sent before the bridge is back")
+        with bridge:
+            bridge.wait(lambda: bridge.heard == [(UP, b"sent before the bridge is back")])
+
+
 def test_a_receipt_can_be_lost_and_forged_on_purpose(world: BrokerWorld) -> None:
     with world.client("bridge") as bridge, world.client(DEVICE) as device:
         device.subscribe(f"tbox/1/{DEVICE}/down/#")
