@@ -1,4 +1,4 @@
-"""Enrolment, renewal and revocation over HTTP: who gets a certificate, and what a repeat changes."""
+"""Enrolment over HTTP: who becomes known, who does not, and what a repeat changes."""
 
 import base64
 import threading
@@ -14,22 +14,25 @@ from fastapi.testclient import TestClient
 from sqlmodel import select
 
 from backend.domain.access import Role
-from backend.store.certificates import Certificate, RenewalNonce
-from backend.store.devices import Device, DeviceKey
 from backend.store.enrolment_tokens import EnrolmentToken
-from backend.usecases.issue_certificates import publish_crl
-from backend.usecases.register_service_keys import ServicePurpose
-from backend.usecases.succeed_service_key import succeed_service_key
 from protocol.enrolment import enrolment_proof, sign_enrolment_proof
-from protocol.envelope import Kind, SoftwareSigner, sign1
+from protocol.envelope import Kind, sign1
 from protocol.ids import cose_key_bytes
 from protocol.limits import (
-    DEVICE_CERTIFICATE_LIFE_DAYS,
     ENROLMENT_TOKENS_PER_REQUEST_MAX,
     ENROLMENTS_PER_HOUR_MAX,
-    RENEWAL_NONCE_LIFE_S_MAX,
 )
-from tests.builders.backend import DAY, SECOND, Backend, Box, b64, make_backend, make_csr, problem
+from tests.builders.backend import (
+    DAY,
+    Backend,
+    Box,
+    b64,
+    make_backend,
+    make_csr,
+    problem,
+    registry_rows,
+    serial,
+)
 
 
 @pytest.fixture
@@ -43,23 +46,9 @@ def client(backend: Backend) -> Iterator[TestClient]:
         yield client
 
 
-def rows(backend: Backend) -> dict[str, int]:
-    """Return how many rows each table of the registry has."""
-    tables = (Device, DeviceKey, Certificate, RenewalNonce)
-    with backend.database() as database, database.reading() as session:
-        return {table.__tablename__: len(session.exec(select(table)).all()) for table in tables}  # type: ignore[misc]
-
-
 def used_tokens(backend: Backend) -> list[str | None]:
     with backend.database() as database, database.reading() as session:
         return [row.used_by for row in session.exec(select(EnrolmentToken)).all() if row.used_us is not None]
-
-
-def serial(answer: dict[str, Any]) -> int:
-    return x509.load_pem_x509_certificates(answer["certificate_pem"].encode())[0].serial_number
-
-
-# --- enrolment ---
 
 
 def test_a_box_gets_its_name_a_certificate_and_whom_to_believe(backend: Backend, client: TestClient) -> None:
@@ -86,10 +75,10 @@ def test_names_in_a_request_decide_nothing(backend: Backend, client: TestClient)
 def test_a_token_enrols_one_box(backend: Backend, client: TestClient) -> None:
     token = backend.token()
     assert client.post("/v1/enrol", json=Box().request(token)).status_code == 201
-    before = rows(backend)
+    before = registry_rows(backend)
     second = client.post("/v1/enrol", json=Box().request(token))
     assert (second.status_code, problem(second)) == (409, "enrolment-used")
-    assert rows(backend) == before
+    assert registry_rows(backend) == before
 
 
 def test_a_request_sent_again_gets_the_same_answer_and_changes_nothing(
@@ -97,10 +86,10 @@ def test_a_request_sent_again_gets_the_same_answer_and_changes_nothing(
 ) -> None:
     request = Box().request(backend.token())
     first = client.post("/v1/enrol", json=request)
-    before = rows(backend)
+    before = registry_rows(backend)
     again = client.post("/v1/enrol", json=request)
     assert (again.status_code, again.json()) == (201, first.json())
-    assert rows(backend) == before
+    assert registry_rows(backend) == before
 
 
 def test_a_box_whose_answer_got_lost_may_sign_a_new_request_for_the_same_key(
@@ -130,7 +119,7 @@ def test_a_known_box_with_a_fresh_token_gets_a_new_certificate_and_stays_one_box
     first = box.enrol(backend, client)
     second = Box(agent_key=box.agent_key).enrol(backend, client)
     assert serial(first) != serial(second)
-    assert rows(backend) | {"certificate": 0} == {
+    assert registry_rows(backend) | {"certificate": 0} == {
         "device": 1,
         "device_key": 1,
         "certificate": 0,
@@ -232,11 +221,11 @@ def test_a_request_that_lacks_something_is_refused_and_its_token_stays_good(
 ) -> None:
     build, expected = wrong_requests()[case]
     box, token = Box(), backend.token()
-    before = rows(backend)
+    before = registry_rows(backend)
     answer = client.post("/v1/enrol", json=build(box, token))
     assert problem(answer) == expected
     assert token not in answer.text
-    assert rows(backend) == before
+    assert registry_rows(backend) == before
     assert client.post("/v1/enrol", json=box.request(token)).status_code == 201
 
 
@@ -249,7 +238,7 @@ def test_every_flipped_byte_of_a_proof_is_refused(backend: Backend, client: Test
         flipped[place] ^= 1
         answer = client.post("/v1/enrol", json=request | {"proof": b64(bytes(flipped))})
         assert problem(answer) == "bad-proof", place
-    assert rows(backend)["device"] == 0
+    assert registry_rows(backend)["device"] == 0
 
 
 def test_of_boxes_that_show_one_token_at_once_exactly_one_wins(backend: Backend, client: TestClient) -> None:
@@ -259,7 +248,7 @@ def test_of_boxes_that_show_one_token_at_once_exactly_one_wins(backend: Backend,
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     winner = next(answer.json()["device"] for answer in answers if answer.status_code == 201)
     assert used_tokens(backend) == [winner]
-    assert rows(backend)["device"] == 1
+    assert registry_rows(backend)["device"] == 1
 
 
 def test_one_box_that_asks_many_times_at_once_is_enrolled_once(backend: Backend, client: TestClient) -> None:
@@ -284,188 +273,6 @@ def at_once(client: TestClient, path: str, bodies: list[dict[str, Any]]) -> list
         thread.join()
     assert len(answers) == len(bodies)
     return answers
-
-
-# --- renewal ---
-
-
-def test_a_box_renews_after_its_certificate_has_expired(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    first = box.enrol(backend, client)
-    backend.clock.now_us += 2 * DEVICE_CERTIFICATE_LIFE_DAYS * DAY
-    answer = client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client)))
-    assert answer.status_code == 201
-    renewed = x509.load_pem_x509_certificates(answer.json()["certificate_pem"].encode())[0]
-    assert renewed.serial_number != serial(first)
-    assert renewed.public_key() == box.tls_key.public_key()
-
-
-def test_a_box_renews_with_a_new_tls_key(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    fresh = Box(agent_key=box.agent_key)
-    answer = client.post("/v1/renewals", json=fresh.renewal(fresh.ask_nonce(client))).json()
-    assert x509.load_pem_x509_certificates(answer["certificate_pem"].encode())[0].public_key() == (
-        fresh.tls_key.public_key()
-    )
-
-
-def test_a_renewal_sent_again_gets_the_same_answer_and_changes_nothing(
-    backend: Backend, client: TestClient
-) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    fresh = Box(agent_key=box.agent_key)
-    request = fresh.renewal(fresh.ask_nonce(client))
-    first = client.post("/v1/renewals", json=request)
-    before = rows(backend)
-    again = client.post("/v1/renewals", json=request)
-    assert again.json() == first.json()
-    assert rows(backend) == before
-
-
-def test_a_nonce_renews_once(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    nonce = box.ask_nonce(client)
-    assert client.post("/v1/renewals", json=box.renewal(nonce)).status_code == 201
-    answer = client.post("/v1/renewals", json=Box(agent_key=box.agent_key).renewal(nonce))
-    assert (answer.status_code, problem(answer)) == (409, "bad-nonce")
-
-
-def test_a_nonce_is_good_for_a_few_minutes(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    nonce = box.ask_nonce(client)
-    backend.clock.pass_seconds(RENEWAL_NONCE_LIFE_S_MAX)
-    assert problem(client.post("/v1/renewals", json=box.renewal(nonce))) == "bad-nonce"
-
-
-def test_used_nonces_are_forgotten_when_they_would_be_refused_anyway(
-    backend: Backend, client: TestClient
-) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    for _ in range(3):
-        client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client)))
-        backend.clock.pass_seconds(RENEWAL_NONCE_LIFE_S_MAX + 1)
-    assert rows(backend)["renewal_nonce"] == 1
-
-
-def test_a_nonce_that_the_server_did_not_give_is_refused(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    assert problem(client.post("/v1/renewals", json=box.renewal(bytes(16)))) == "bad-nonce"
-    other = Box()
-    assert problem(client.post("/v1/renewals", json=box.renewal(other.ask_nonce(client)))) == "bad-nonce"
-
-
-def test_asking_for_a_nonce_does_not_tell_whether_a_box_is_known(
-    backend: Backend, client: TestClient
-) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    answers = [
-        client.post("/v1/renewals/nonce", json={"device": device}).json()
-        for device in (box.device_id, "00" * 32)
-    ]
-    assert [sorted(answer) for answer in answers] == [["expires_at", "nonce"]] * 2
-    assert answers[0]["expires_at"] == answers[1]["expires_at"]
-
-
-def test_an_unknown_box_does_not_renew(client: TestClient) -> None:
-    box = Box()
-    answer = client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client)))
-    assert (answer.status_code, problem(answer)) == (403, "bad-proof")
-
-
-def test_one_box_does_not_renew_for_another(backend: Backend, client: TestClient) -> None:
-    box, victim = Box(), Box()
-    box.enrol(backend, client)
-    victim.enrol(backend, client)
-    request = box.renewal(victim.ask_nonce(client), device=victim.device_id)
-    assert problem(client.post("/v1/renewals", json=request)) == "bad-proof"
-
-
-def test_a_proof_for_another_request_does_not_renew(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    request = box.renewal(box.ask_nonce(client), csr_pem=Box().csr_pem)
-    assert problem(client.post("/v1/renewals", json=request)) == "bad-proof"
-
-
-# --- revocation ---
-
-
-def test_a_revoked_box_is_on_the_list_and_neither_renews_nor_enrols(
-    backend: Backend, client: TestClient
-) -> None:
-    box = Box()
-    enrolled = serial(box.enrol(backend, client))
-    renewed = serial(client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client))).json())
-    answer = client.post(f"/v1/devices/{box.device_id}/revoke", headers=backend.admin)
-    assert answer.json()["status"] == "revoked"
-    assert problem(client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client)))) == "device-revoked"
-    assert problem(client.post("/v1/enrol", json=box.request(backend.token()))) == "device-revoked"
-    with backend.database() as database, database.reading() as session:
-        crl = x509.load_pem_x509_crl(
-            publish_crl(session, issuer=backend.identity.issuer, now_us=backend.clock()).encode()
-        )
-    assert {line.serial_number for line in crl} == {enrolled, renewed}
-
-
-def test_revoking_again_changes_nothing(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    first = client.post(f"/v1/devices/{box.device_id}/revoke", headers=backend.admin)
-    backend.clock.pass_seconds(60)
-    assert client.post(f"/v1/devices/{box.device_id}/revoke", headers=backend.admin).json() == first.json()
-    shown = client.get(f"/v1/devices/{box.device_id}", headers=backend.admin).json()
-    assert shown["keys"][0]["valid_to"] == first.json()["revoked_at"]
-
-
-def test_a_revoked_box_does_not_get_its_old_answer_again(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    request = box.request(backend.token())
-    client.post("/v1/enrol", json=request)
-    client.post(f"/v1/devices/{box.device_id}/revoke", headers=backend.admin)
-    assert client.post("/v1/enrol", json=request).status_code == 409
-
-
-def test_an_expired_certificate_leaves_the_revocation_list(backend: Backend, client: TestClient) -> None:
-    box = Box()
-    box.enrol(backend, client)
-    client.post(f"/v1/devices/{box.device_id}/revoke", headers=backend.admin)
-    late_us = backend.clock() + (DEVICE_CERTIFICATE_LIFE_DAYS + 1) * DAY
-    with backend.database() as database, database.reading() as session:
-        crl = x509.load_pem_x509_crl(
-            publish_crl(session, issuer=backend.identity.issuer, now_us=late_us).encode()
-        )
-    assert list(crl) == []
-
-
-# --- succession of the server's keys ---
-
-
-def test_a_box_learns_the_new_receipt_key_with_the_old_ones_signature(
-    backend: Backend, client: TestClient
-) -> None:
-    box = Box()
-    before = box.enrol(backend, client)
-    old = backend.identity.receipt_signer
-    with backend.database() as database, database.writing() as session:
-        new: SoftwareSigner = succeed_service_key(
-            session,
-            path=backend.settings.receipt_key_path,
-            signer=old,
-            purpose=ServicePurpose.RECEIPT,
-            org_id=backend.org_id,
-            now_us=backend.clock() + SECOND,
-        )
-    after = client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client))).json()
-    assert before["successions"] == []
-    assert after["receipt_keys"] == [cose_key_bytes(new.public_key).hex()]
-    assert len(after["successions"]) == 1
 
 
 # --- tokens ---

@@ -27,12 +27,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi.testclient import TestClient
+from sqlmodel import select
 
 from backend.api.app import create_app
 from backend.domain.access import Role
 from backend.domain.refusal import Refusal
 from backend.settings import Settings, load_settings
+from backend.store.certificates import Certificate, RenewalNonce
 from backend.store.database import open_database
+from backend.store.devices import Device, DeviceKey
 from backend.usecases.create_api_key import create_api_key
 from backend.usecases.create_organisation import create_organisation
 from backend.usecases.issue_enrolment_tokens import issue_enrolment_tokens
@@ -242,3 +245,14 @@ def problem(answer: httpx2.Response) -> str:
     body = answer.json()
     assert body["status"] == answer.status_code
     return str(body["type"]).removeprefix("urn:tbox:problem:")
+
+
+def registry_rows(backend: Backend) -> dict[str, int]:
+    """Return how many rows each table of the registry has."""
+    tables = (Device, DeviceKey, Certificate, RenewalNonce)
+    with backend.database() as database, database.reading() as session:
+        return {table.__tablename__: len(session.exec(select(table)).all()) for table in tables}  # type: ignore[misc]
+
+
+def serial(answer: dict[str, Any]) -> int:
+    return x509.load_pem_x509_certificates(answer["certificate_pem"].encode())[0].serial_number
