@@ -43,35 +43,27 @@ PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Certificates:
-    """What a renewal brings.
-
-    Attributes:
-        certificate_pem: our TLS certificate and its chain.
-        ca_pem: the authorities that vouch for the broker.
-    """
-
-    certificate_pem: str
-    ca_pem: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolled:
-    """What an enrolment brings.
+    """What an enrolment or a renewal brings.
 
     Attributes:
         device: our id, as the server and we computed it.
-        certificates: for connecting.
-        receipt_keys: COSE_Key bytes of the keys whose receipts and times are believed.
-        policy_keys: COSE_Key bytes of the keys whose policies are obeyed.
+        certificate_pem: our TLS certificate and its chain.
+        ca_pem: the authorities that vouch for the broker.
+        receipt_keys: COSE_Key bytes of the keys that sign receipts and times now.
+        policy_keys: COSE_Key bytes of the keys that sign policies now.
+        successions: signed links from older keys to these, oldest first; at a renewal nothing else leads to a
+            new key.
         broker_host: name or address of the broker.
         broker_port: its TCP port.
     """
 
     device: DeviceId
-    certificates: Certificates
+    certificate_pem: str
+    ca_pem: str
     receipt_keys: tuple[bytes, ...]
     policy_keys: tuple[bytes, ...]
+    successions: tuple[bytes, ...]
     broker_host: str
     broker_port: int
 
@@ -126,7 +118,7 @@ class EnrolmentClient:
 
     def renew(
         self, *, device: DeviceId, d2: EllipticCurvePrivateKey, tls_key: EllipticCurvePrivateKey
-    ) -> Certificates:
+    ) -> Enrolled:
         """Get a new certificate for the TLS key; works with an expired one, not for a revoked box.
 
         Raises:
@@ -143,7 +135,7 @@ class EnrolmentClient:
                 "proof": _base64(sign_renewal_proof(proof, SoftwareSigner(d2))),
             },
         )
-        return _read_certificates(answer, device, tls_key)
+        return _read_enrolled(answer, device, tls_key)
 
 
 def _csr(device: DeviceId, tls_key: EllipticCurvePrivateKey) -> x509.CertificateSigningRequest:
@@ -176,43 +168,61 @@ def _read_enrolled(answer: dict[str, object], device: DeviceId, tls_key: Ellipti
         raise_unusable("it has no receipt key, so nothing could ever be freed")
     return Enrolled(
         device=device,
-        certificates=_read_certificates(answer, device, tls_key),
+        certificate_pem=_certificate(answer, device, tls_key),
+        ca_pem=_authority(answer),
         receipt_keys=receipt_keys,
         policy_keys=_keys(answer, "policy_keys"),
+        successions=_list_of_bytes(answer, "successions"),
         broker_host=host,
         broker_port=port,
     )
 
 
-def _read_certificates(
-    answer: dict[str, object], device: DeviceId, tls_key: EllipticCurvePrivateKey
-) -> Certificates:
-    chain, authority = answer.get("certificate_pem"), answer.get("ca_pem")
-    if not isinstance(chain, str) or not isinstance(authority, str):
-        raise_unusable("it has no certificate")
+def _certificate(answer: dict[str, object], device: DeviceId, tls_key: EllipticCurvePrivateKey) -> str:
+    """Return our chain; the first certificate is for our key and our name."""
+    chain = answer.get("certificate_pem")
     try:
-        own = x509.load_pem_x509_certificates(chain.encode())[0]
-        x509.load_pem_x509_certificates(authority.encode())
+        own = x509.load_pem_x509_certificates(chain.encode())[0] if isinstance(chain, str) else None
     except ValueError:
-        raise_unusable("its certificates cannot be read")
+        own = None
+    if own is None or not isinstance(chain, str):
+        raise_unusable("it has no certificate that can be read")
     names = own.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if own.public_key() != tls_key.public_key() or [name.value for name in names] != [device]:
         raise_unusable("its certificate is not for our key and name")
-    return Certificates(certificate_pem=chain, ca_pem=authority)
+    return chain
+
+
+def _authority(answer: dict[str, object]) -> str:
+    authority = answer.get("ca_pem")
+    try:
+        is_one = isinstance(authority, str) and bool(x509.load_pem_x509_certificates(authority.encode()))
+    except ValueError:
+        is_one = False
+    if not is_one or not isinstance(authority, str):
+        raise_unusable("it has no authority that can be read")
+    return authority
 
 
 def _keys(answer: dict[str, object], name: str) -> tuple[bytes, ...]:
     """Return public keys, each proved to be one."""
-    listed = answer.get(name)
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-        raise_unusable(f"{name} is not a list of keys")
+    keys = _list_of_bytes(answer, name)
     try:
-        keys = tuple(bytes.fromhex(item) for item in listed)
         for key in keys:
             public_key_from_cose(key)
-    except (ValueError, ProtocolError):
+    except ProtocolError:
         raise_unusable(f"{name} holds something that is no key")
     return keys
+
+
+def _list_of_bytes(answer: dict[str, object], name: str) -> tuple[bytes, ...]:
+    listed = answer.get(name, [])
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise_unusable(f"{name} is not a list of texts")
+    try:
+        return tuple(bytes.fromhex(item) for item in listed)
+    except ValueError:
+        raise_unusable(f"{name} is not in hex")
 
 
 def _hex(answer: dict[str, object], name: str, size: int) -> bytes:

@@ -66,6 +66,13 @@ class Handover(Generic[T]):
                 return False
         return True
 
+    def drain(self) -> list[T]:
+        """Return everything that waits, oldest first, without waiting."""
+        with self._lock:
+            items = list(self._items)
+            self._items.clear()
+        return items
+
     async def get(self) -> T:
         """Wait for the oldest item and return it."""
         while True:

@@ -131,6 +131,14 @@ class KeyStore:
             )
         return key
 
+    def load_or_create(self, name: KeyName) -> ec.EllipticCurvePrivateKey:
+        """Read a key, or make it when there is none.
+
+        Raises:
+            KeyStoreError: as `load` and `create`.
+        """
+        return self.load(name) if self.exists(name) else self.create(name)
+
     def signer(self, name: KeyName) -> SoftwareSigner:
         """Return a signer that holds the key in memory.
 

@@ -63,6 +63,7 @@ class AgentHome:
         self.settings = root / "agent.toml"
         self.trust = root / "trust.json"
         self.spool = root / "spool.sqlite"
+        self.status = root / "status.json"
         self.tables = root / "tables"
         self.certificate = root / "tls" / "cert.pem"
         self.authority = root / "tls" / "ca.pem"

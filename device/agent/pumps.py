@@ -1,0 +1,226 @@
+"""The running agent: buses and receiver on one side, the engine on the other, and a task for each flow.
+
+Rules:
+- One TaskGroup; a task that fails ends the agent, and whoever supervises the process starts it again.
+- A thread of an adapter that ended by itself is noticed at the next tick, and is a failure.
+- A stop takes in what was received, seals, waits until it is stored, says goodbye to the broker, closes the
+  spool.
+
+It decides nothing about data: see `device.tbox`.
+
+Example:
+    agent = Agent(wire(home), home, clock=SystemClock())
+    asyncio.run(agent.run())      # until agent.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from device.acquisition.lot import FrameLot
+from device.acquisition.nmea import NmeaReader
+from device.adapters.can_bus import BusState, CanReader
+from device.adapters.gnss import GnssReader, NmeaLine, ReceiverState
+from device.adapters.handover import Handover
+from device.agent.core import Core
+from device.agent.health import Readings, readings
+from device.agent.status import write_status
+from device.events import (
+    BusChanged,
+    DropsReported,
+    FactObserved,
+    FramesReceived,
+    GnssReceived,
+    HealthReported,
+    Tick,
+)
+from protocol.batch import DropCause
+from protocol.facts import Event as Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device.adapters.system_clock import SystemClock
+    from device.agent.home import AgentHome
+    from device.agent.wiring import Wired
+    from device.effects import SetClock
+
+_log = logging.getLogger("tbox.agent")
+
+TICK_S = 1.0  # the engine's timers run on it
+STATUS_EVERY = 5  # ticks: who looks at a box waits a moment
+HEALTH_EVERY = 30  # ticks: two readings in a batch of a minute; more would say the same
+CAN_LOTS_MAX = 256  # six seconds of a bus while the loop is busy; then frames are dropped, and counted
+NMEA_LINES_MAX = 256  # half a minute of a receiver
+FIX_2D = 2
+DETAIL_CHARS = 200  # of a driver's own words: enough to know the cause, short enough for a fact
+
+
+class ThreadEndedError(RuntimeError):
+    """A thread of an adapter ended by itself: a mistake of ours, cured by a new start."""
+
+
+class Agent:
+    """One life of the agent. Make it inside the event loop that runs it.
+
+    Args:
+        wired: everything that was read from the home.
+        home: where the spool lies.
+        clock: the machine's time; its making is this boot's zero.
+    """
+
+    def __init__(self, wired: Wired, home: AgentHome, *, clock: SystemClock) -> None:
+        self._clock = clock
+        self._home = home
+        self._lots = Handover[FrameLot | BusState](CAN_LOTS_MAX)
+        self._lines = Handover[NmeaLine | ReceiverState](NMEA_LINES_MAX)
+        self._core = Core(
+            wired, home, now=clock.now, is_clock_trusted=clock.is_trusted, set_clock=self._set_clock
+        )
+        self._readers = [CanReader(bus.can, clock, self._lots.put) for bus in wired.settings.buses]
+        gnss = wired.settings.gnss
+        self._receiver = None if gnss is None else GnssReader(gnss, clock, self._lines.put)
+        self._fixes = NmeaReader()
+        self._stopping = asyncio.Event()
+        self._nmea_lines_dropped = 0
+
+    def stop(self) -> None:
+        """Ask for an orderly end; `run` returns soon after."""
+        self._stopping.set()
+
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Run until stopped.
+
+        Args:
+            on_ready: called when the spool is open and every reader has been started.
+
+        Raises:
+            SpoolError: the spool cannot be opened.
+            BaseExceptionGroup: a task failed.
+        """
+        started: list[CanReader | GnssReader] = []
+        try:
+            self._core.open()
+            for reader in self._threads():
+                reader.start()
+                started.append(reader)
+            on_ready()
+            await self._pump()
+        finally:
+            for reader in started:
+                reader.stop()
+            self._core.close()
+
+    async def _pump(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = self._core.start_pumps(group)
+            tasks += [
+                group.create_task(pump(), name=pump.__name__)
+                for pump in (self._pump_can, self._pump_gnss, self._tick)
+            ]
+            await self._stopping.wait()
+            await self._take_in_the_rest()
+            await self._core.stop_engine()
+            for task in tasks:
+                task.cancel()
+
+    async def _take_in_the_rest(self) -> None:
+        """Stop the readers and feed what they had received."""
+        for reader in self._threads():
+            await asyncio.to_thread(reader.stop)
+        for lot in self._lots.drain():
+            self._take_lot(lot)
+        for line in self._lines.drain():
+            self._take_line(line)
+        self._feed_drops()
+
+    # --- what flows ---
+
+    async def _pump_can(self) -> None:
+        while True:
+            self._take_lot(await self._lots.get())
+
+    async def _pump_gnss(self) -> None:
+        while True:
+            self._take_line(await self._lines.get())
+
+    async def _tick(self) -> None:
+        count = 0
+        while True:
+            self._check_threads()
+            self._feed_drops()
+            if count % STATUS_EVERY == 0:
+                write_status(self._home, self._readings())
+            if count % HEALTH_EVERY == 0:
+                self._core.driver.feed(HealthReported(values=self._readings()))
+            self._core.driver.feed(Tick())
+            count += 1
+            await asyncio.sleep(TICK_S)
+
+    def _take_lot(self, item: FrameLot | BusState) -> None:
+        match item:
+            case FrameLot():
+                self._core.driver.feed(FramesReceived(lot=item))
+            case BusState(bus=bus, is_up=is_up, reason=reason):
+                detail = (reason or "")[:DETAIL_CHARS]
+                self._core.driver.feed(BusChanged(bus=bus, is_up=is_up, detail=detail))
+
+    def _take_line(self, item: NmeaLine | ReceiverState) -> None:
+        match item:
+            case NmeaLine(data=data, t_us=t_us):
+                self._discipline(data, t_us)
+                self._core.driver.feed(GnssReceived(data=data, t_us=t_us))
+            case ReceiverState(is_up=is_up, reason=reason):
+                fields: dict[str, int | float | str | bool | None] = {
+                    "is_up": is_up,
+                    "detail": (reason or "")[:DETAIL_CHARS],
+                }
+                fact = Fact(t_us=self._clock.mono_us(), name="receiver_changed", fields=fields)
+                self._core.driver.feed(FactObserved(fact=fact))
+
+    # --- details ---
+
+    def _set_clock(self, told: SetClock) -> None:
+        """Signed time came: from now on dates are checked, those of the present connection too."""
+        if self._clock.discipline_token(mono_us=told.mono_us, utc_us=told.utc_us, error_us=told.error_us):
+            self._core.uplink.check_dates_now()
+
+    def _discipline(self, data: bytes, t_us: int) -> None:
+        """Let the receiver's UTC vouch for the clock, so that dates of certificates can be checked."""
+        for fix in self._fixes.feed(data, t_us):
+            if fix.mode >= FIX_2D and fix.utc_us is not None:
+                was_trusted = self._clock.is_trusted()
+                self._clock.discipline_gnss(utc_us=fix.utc_us, arrival_mono_us=fix.t_us)
+                if not was_trusted and self._clock.is_trusted():
+                    self._core.uplink.check_dates_now()
+
+    def _threads(self) -> list[CanReader | GnssReader]:
+        return [*self._readers, *([] if self._receiver is None else [self._receiver])]
+
+    def _check_threads(self) -> None:
+        are_alive = [reader.is_alive for reader in self._threads()] + [self._core.uplink.is_alive]
+        if not self._stopping.is_set() and not all(are_alive):
+            raise ThreadEndedError("a reader or the uplink ended by itself; its traceback is above")
+
+    def _feed_drops(self) -> None:
+        for reader in self._readers:
+            count = reader.take_dropped()
+            if count:
+                bus = reader.settings.bus
+                self._core.driver.feed(DropsReported(cause=DropCause.QUEUE, count=count, bus=bus))
+        if self._receiver is not None:
+            self._nmea_lines_dropped += self._receiver.take_dropped()
+
+    def _readings(self) -> Readings:
+        own = {
+            "can_malformed": sum(reader.malformed for reader in self._readers),
+            "nmea_lines_dropped": self._nmea_lines_dropped,
+            "uplink_events_dropped": self._core.uplink.not_taken,
+            "messages_misaddressed": self._core.messages_misaddressed,
+            "clock_contradictions": self._clock.contradictions,
+            "clock_class": int(self._clock.now().clock),
+            "uplink_connected": int(self._core.is_connected),
+        }
+        return readings(self._core.driver.box.metrics(), own)

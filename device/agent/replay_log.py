@@ -1,0 +1,295 @@
+"""A recorded drive as the engine's events, in order of time, from the log's first frame on.
+
+Rules:
+- Monotonic time is the log's own, counted from one second before the first frame (frames of another bus may
+  stand a little earlier).
+- UTC of the first frame is what `--start` says; else the log's own time stamps, when they look like an epoch
+  (above 10^9 s, the year 2001); else the first valid RMC of the NMEA log; else the present.
+- The NMEA log carries UTC: where UTC of the CAN log is known and the first valid RMC lies within the day
+  after it, each sentence stands at its own UTC. Otherwise the first valid RMC is matched to the start of the
+  replay.
+- Lots are cut into slices of a second, so that CAN and NMEA interleave and batches age as they did on the
+  road.
+
+It feeds nothing and waits for nothing (`replay` does).
+
+Example:
+    drive = DriveLog(LogReader(Path("drive.log")), Path("drive.nmea"), timeline)
+    for item in drive: ...
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device.acquisition.lot import FrameLot
+from device.adapters.log_files import LogError, LogErrors, LogReader
+from device.errors import EdgeError
+from device.events import FramesReceived, GnssReceived
+from protocol.limits import NMEA_SENTENCE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+LEAD_US = SECOND_US  # frames of another bus may stand a little before the log's first
+EPOCH_LIKE_US = (
+    1_000_000_000 * SECOND_US
+)  # 2001-09-09: above it a time stamp is an epoch, below it a time since some start
+SURVEY_FRAMES = (
+    100_000  # about two minutes of a full 500 kbit/s bus: every cyclic message has come many times
+)
+SLICE_US = SECOND_US
+
+# RMC of any talker: time of day, A for a valid fix, and the date behind six more fields. Source: NMEA 0183
+# v4.11.
+_RMC = re.compile(rb"\$..RMC,(\d{2})(\d{2})(\d{2})(\.\d+)?,A,(?:[^,]*,){6}(\d{2})(\d{2})(\d{2})[,*]")
+_CENTURY_PIVOT = 80  # GPS began in 1980: a two-digit year of 80 or more is of the last century
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What the beginning of a log shows.
+
+    Attributes:
+        first_us: the log's own time of its first frame.
+        frames: frames looked at.
+        buses: frames by bus.
+        known: frames of the chosen bus whose identifier the DBC knows.
+        bus: the bus that the DBC is for.
+    """
+
+    first_us: int
+    frames: int
+    buses: dict[str, int]
+    known: int
+    bus: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """How the log's time becomes ours.
+
+    Attributes:
+        first_us: the log's own time of its first frame.
+        utc_us: UTC of that frame.
+        utc_source: where that UTC comes from, in words.
+        nmea_utc_us: UTC that stands at the first frame in the NMEA log's own reckoning; None without an NMEA
+            log.
+        nmea_source: how the NMEA log was placed, in words.
+    """
+
+    first_us: int
+    utc_us: int
+    utc_source: str
+    nmea_utc_us: int | None = None
+    nmea_source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One event and the moment it belongs to, on the replay's monotonic time."""
+
+    t_us: int
+    event: FramesReceived | GnssReceived
+
+
+def survey(path: Path, *, bus: str | None, known_ids: Collection[int]) -> Survey:
+    """Look at the first frames of a log.
+
+    Args:
+        path: the log.
+        bus: the bus that the DBC is for; None when the log has only one.
+        known_ids: identifiers of the DBC, bit 31 for extended.
+
+    Raises:
+        LogError: the log cannot be read, is empty, has several buses and none was named, or lacks the named
+            one.
+    """
+    first: int | None = None
+    frames = 0
+    buses: Counter[str] = Counter()
+    known: Counter[str] = Counter()
+    ids = np.array(sorted(known_ids), np.uint32)
+    for lot in LogReader(path).lots():
+        first = int(lot.t_us.min()) if first is None else min(first, int(lot.t_us.min()))
+        frames += lot.size
+        buses[lot.bus] += lot.size
+        known[lot.bus] += int(np.isin(lot.can_id, ids).sum())
+        if frames >= SURVEY_FRAMES:
+            break
+    if first is None:
+        raise LogError(path, "no frames in it", "Give a log of a drive.")
+    chosen = bus if bus is not None else next(iter(buses))
+    named = ", ".join(f"{name} ({count} frames)" for name, count in buses.items())
+    if bus is None and len(buses) > 1:
+        raise LogError(path, f"several buses: {named}", "Name the one that the DBC is for with --bus.")
+    if bus is not None and bus not in buses:
+        raise LogError(path, f"no frame of bus {bus}; there are {named}", "Name one of these with --bus.")
+    return Survey(first_us=first, frames=frames, buses=dict(buses), known=known[chosen], bus=chosen)
+
+
+def place(found: Survey, *, start_us: int | None, nmea: Path | None, now_us: int) -> Timeline:
+    """Lay CAN and NMEA on one time line, by the rules above.
+
+    Args:
+        found: of the CAN log.
+        start_us: UTC of the first frame as the person says, µs; None when they do not.
+        nmea: NMEA log, None without one.
+        now_us: the present, µs UTC.
+
+    Raises:
+        EdgeError: the NMEA log cannot be read or has no valid RMC.
+    """
+    rmc = None if nmea is None else _first_rmc(nmea)
+    if start_us is not None:
+        utc, source = start_us, "given by --start"
+    elif found.first_us >= EPOCH_LIKE_US:
+        utc, source = found.first_us, "time stamps of the log"
+    elif rmc is not None:
+        utc, source = rmc, "first valid RMC of the NMEA log"
+    else:
+        utc, source = now_us, "the present: the log's time stamps are no epoch, and --start was not given"
+    if rmc is None:
+        return Timeline(first_us=found.first_us, utc_us=utc, utc_source=source)
+    is_near = 0 <= rmc - utc <= DAY_US
+    return Timeline(
+        first_us=found.first_us,
+        utc_us=utc,
+        utc_source=source,
+        nmea_utc_us=utc if is_near else rmc,
+        nmea_source="each sentence at its own UTC"
+        if is_near
+        else "first valid RMC matched to the first frame",
+    )
+
+
+class DriveLog:
+    """A CAN log and perhaps an NMEA log, as one sequence of events; iterate once.
+
+    Args:
+        can: the CAN log.
+        nmea: the NMEA log, None without one.
+        timeline: how their times become ours.
+    """
+
+    def __init__(self, can: LogReader, nmea: Path | None, timeline: Timeline) -> None:
+        self._can = can
+        self._nmea = nmea
+        self._timeline = timeline
+        self.frames = 0
+        self.nmea_lines = 0
+
+    @property
+    def fraction_read(self) -> float:
+        """How much of the CAN log has been read, 0…1."""
+        return self._can.bytes_read / max(1, self._can.bytes_total)
+
+    @property
+    def log_errors(self) -> LogErrors:
+        """Places of the CAN log that could not be read."""
+        return self._can.errors
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield CAN and NMEA, merged by time.
+
+        Raises:
+            LogError: the CAN log cannot be read at all.
+        """
+        lines = self._sentences()
+        waiting = next(lines, None)
+        for item in self._slices():
+            while waiting is not None and waiting.t_us <= item.t_us:
+                yield waiting
+                waiting = next(lines, None)
+            yield item
+        while waiting is not None:
+            yield waiting
+            waiting = next(lines, None)
+
+    def _slices(self) -> Iterator[Item]:
+        for lot in self._can.lots():
+            t_us = np.maximum(lot.t_us - self._timeline.first_us + LEAD_US, 0)
+            slots = t_us // SLICE_US
+            cuts = [0, *(np.flatnonzero(np.diff(slots)) + 1).tolist(), lot.size]
+            for first, last in itertools.pairwise(cuts):
+                self.frames += last - first
+                part = FrameLot(
+                    bus=lot.bus,
+                    t_us=t_us[first:last],
+                    can_id=lot.can_id[first:last],
+                    flags=lot.flags[first:last],
+                    length=lot.length[first:last],
+                    data=lot.data[first:last],
+                )
+                yield Item(t_us=int(part.t_us.max()), event=FramesReceived(lot=part))
+
+    def _sentences(self) -> Iterator[Item]:
+        if self._nmea is None or self._timeline.nmea_utc_us is None:
+            return
+        t_us = LEAD_US
+        for line in _lines(self._nmea):
+            self.nmea_lines += 1
+            utc = rmc_utc_us(line)
+            if utc is not None:
+                t_us = max(t_us, utc - self._timeline.nmea_utc_us + LEAD_US)
+            yield Item(t_us=t_us, event=GnssReceived(t_us=t_us, data=line))
+
+
+def rmc_utc_us(line: bytes) -> int | None:
+    """Return UTC of a valid RMC sentence, µs; None for any other line.
+
+    The checksum is the engine's to judge: this only says where on the time line a line stands.
+
+    Example:
+        >>> rmc_utc_us(b"$GPRMC,102929.50,A,5327.04024,N,00214.41560,W,0.273,,070321,,,A*6B")
+        1615112969500000
+    """
+    found = _RMC.match(line)
+    if found is None:
+        return None
+    hour, minute, second, fraction, day, month, year = found.groups()
+    century = 1900 if int(year) >= _CENTURY_PIVOT else 2000
+    try:
+        moment = dt.datetime(
+            century + int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=dt.UTC
+        )
+    except ValueError:  # 31 February, or a leap second: the next sentence tells
+        return None
+    return int(moment.timestamp()) * SECOND_US + round(float(fraction or b"0") * SECOND_US)
+
+
+def _first_rmc(path: Path) -> int:
+    for line in _lines(path):
+        utc = rmc_utc_us(line)
+        if utc is not None:
+            return utc
+    raise EdgeError(
+        f"{path}: no valid RMC sentence",
+        is_transient=False,
+        meaning="the positions cannot be placed in time",
+        next_step="give an NMEA log with RMC sentences of a receiver that had a fix",
+    )
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield bounded lines with their ends."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(NMEA_SENTENCE_BYTES_MAX):
+                yield line
+    except OSError as failure:
+        raise EdgeError(
+            f"{path}: {failure.strerror or failure}",
+            is_transient=False,
+            next_step="check the path and its rights",
+        ) from failure
