@@ -24,7 +24,18 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from backend.api import docs_page, openapi, problems
 from backend.api.deps import PermissionCheck, Services
 from backend.api.headers import BodyLimit, SecurityHeaders
-from backend.api.routes import access_log, api_keys, devices, enrol, enrolment_tokens, health, me
+from backend.api.routes import (
+    access_log,
+    api_keys,
+    batches,
+    devices,
+    enrol,
+    enrolment_tokens,
+    health,
+    me,
+    state,
+    trace,
+)
 from backend.clock import Clock, utc_us
 from backend.domain.access import Permission
 from backend.settings import Settings
@@ -40,6 +51,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     devices.router,
     access_log.router,
     api_keys.router,
+    state.router,
+    trace.router,
+    batches.router,
 )
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.

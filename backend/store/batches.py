@@ -449,3 +449,35 @@ def has_erased(session: Session, *, chain_refs: Collection[int]) -> bool:
         .limit(1)
     )
     return found.first() is not None
+
+
+def next_start_us(session: Session, *, chain_refs: Collection[int], from_us: int, to_us: int) -> int | None:
+    """Return the earliest start within [from_us, to_us) of a timed batch of some chains, or None."""
+    found: int | None = (
+        session.connection()
+        .execute(
+            select(func.min(BATCH.c.utc_start_us)).where(
+                BATCH.c.chain_ref.in_(list(chain_refs)),
+                BATCH.c.utc_start_us >= from_us,
+                BATCH.c.utc_start_us < to_us,
+            )
+        )
+        .scalar_one()
+    )
+    return found
+
+
+def batches_starting(
+    session: Session, *, chain_refs: Collection[int], from_us: int, to_us: int
+) -> list[StoredBatch]:
+    """Return the timed batches of some chains that start within [from_us, to_us), by start, chain, number."""
+    query = (
+        select(BATCH)
+        .where(
+            BATCH.c.chain_ref.in_(list(chain_refs)),
+            BATCH.c.utc_start_us >= from_us,
+            BATCH.c.utc_start_us < to_us,
+        )
+        .order_by(BATCH.c.utc_start_us, BATCH.c.chain_ref, BATCH.c.seq)
+    )
+    return [_stored_batch(row) for row in session.connection().execute(query)]

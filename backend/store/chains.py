@@ -245,3 +245,17 @@ def devices_with_chains(session: Session) -> list[str]:
     """Return the ids of all devices that ever sent a batch, of all organisations: for a rebuild."""
     rows = session.connection().execute(select(CHAIN.c.device_id).distinct().order_by(CHAIN.c.device_id))
     return [row.device_id for row in rows]
+
+
+def find_chain(session: Session, *, org_id: str, device_id: str, chain: bytes) -> StoredChain | None:
+    """Return one chain of one of the organisation's devices."""
+    row = (
+        session.connection()
+        .execute(
+            select(CHAIN).where(
+                CHAIN.c.org_id == org_id, CHAIN.c.device_id == device_id, CHAIN.c.chain == chain
+            )
+        )
+        .one_or_none()
+    )
+    return None if row is None else _stored_chain(row)

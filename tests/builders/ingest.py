@@ -22,6 +22,7 @@ from backend.store.devices import Device, DeviceKey
 from backend.store.migrate import upgrade
 from backend.store.organisations import Organisation
 from backend.usecases.ingest import Inbound, Taken, ingest
+from backend.usecases.project import project
 from protocol.batch import (
     BatchHeader,
     Counts,
@@ -51,9 +52,10 @@ if TYPE_CHECKING:
 
     from backend.store.database import Database
     from protocol.envelope import Signer
+    from tests.builders import backend as backend_builders
 
 START_US = 1_795_500_000_000_000
-"""UTC of mono 0 in these tests: 2026-11-24T07:20:00Z."""
+"""UTC of mono 0 in these tests: 2026-11-24T06:00:00Z."""
 
 ORG = "0f" * 16
 OTHER_ORG = "1e" * 16
@@ -210,6 +212,7 @@ class Backend:
     ) -> None:
         self.database: Database = open_database(f"sqlite+pysqlite:///{folder / 'tbox.sqlite'}")
         self.signer = SoftwareSigner(ec.derive_private_key(7, ec.SECP256R1()))
+        self.org_id = ORG
         self.now_us = now_us
         upgrade(self.database)
         with self.database.writing() as session, session.begin():
@@ -219,6 +222,18 @@ class Backend:
             for box in owned:
                 self.register(box, org_id=org_id)
 
+    @classmethod
+    def at_home(cls, home: backend_builders.Backend, *, boxes: Sequence[Box] = ()) -> Self:
+        """The same over a home that is set up, with its receipt key and organisation: for API tests."""
+        made = cls.__new__(cls)
+        made.database = open_database(home.settings.database_url)
+        made.signer = home.identity.receipt_signer
+        made.org_id = home.org_id
+        made.now_us = START_US
+        for box in boxes:
+            made.register(box)
+        return made
+
     def __enter__(self) -> Self:
         return self
 
@@ -227,8 +242,9 @@ class Backend:
     ) -> None:
         self.database.close()
 
-    def register(self, box: Box, *, org_id: str = ORG) -> None:
+    def register(self, box: Box, *, org_id: str | None = None) -> None:
         """Enrol a box."""
+        org_id = org_id or self.org_id
         with self.database.writing() as session, session.begin():
             session.add(Device(device_id=box.device, org_id=org_id, status="enrolled", created_us=0))
             session.flush()
@@ -239,7 +255,14 @@ class Backend:
     ) -> None:
         """Give a device another key, that of `box`."""
         with self.database.writing() as session, session.begin():
-            self._add_key(session, device, box, valid_from_us=valid_from_us, valid_to_us=valid_to_us)
+            self._add_key(
+                session,
+                device,
+                box,
+                org_id=self.org_id,
+                valid_from_us=valid_from_us,
+                valid_to_us=valid_to_us,
+            )
 
     def _add_key(
         self,
@@ -247,7 +270,7 @@ class Backend:
         device: str,
         box: Box,
         *,
-        org_id: str = ORG,
+        org_id: str,
         valid_from_us: int = 0,
         valid_to_us: int | None = None,
     ) -> None:
@@ -280,6 +303,11 @@ class Backend:
         """Take in messages as one group, a second after the last."""
         self.now_us += 1_000_000
         return ingest(self.database, messages, signer=self.signer, now_us=self.now_us)
+
+    def project(self) -> None:
+        """Bring the derived tables up to date."""
+        while project(self.database, now_us=self.now_us):
+            pass
 
     def receipts(self, taken: Taken) -> list[Receipt]:
         """Return the verified receipts among the answers."""

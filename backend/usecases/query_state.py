@@ -1,0 +1,121 @@
+"""A caller reads what is known of a box now: latest values, roll-ups, and how fresh it all is.
+
+Every value carries its unit, its time, where that time comes from and its age: a number without its age
+would pass for live.
+
+Example:
+    >>> for value in read_latest(session, org_id=org, device_id=device):
+    ...     print(value.signal.name, value.value, value.utc_us)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backend.domain.rollup import MINUTE_US, MinutePart
+from backend.store.batches import DecodeState, count_states
+from backend.store.chains import list_chains
+from backend.store.dictionaries import DeviceSignal, list_signals
+from backend.store.latest import load_latest
+from backend.store.rollups import page_of_rollups
+from protocol.dictionary import RawType, physical
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from sqlmodel import Session
+
+    from backend.domain.batch_time import TimeSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentValue:
+    """One signal's latest value."""
+
+    signal: DeviceSignal
+    value: int | float | None
+    utc_us: int
+    source: TimeSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """When a box was last heard, and how many of its batches are in which state."""
+
+    last_received_us: int | None
+    states: Mapping[DecodeState, int]
+
+
+def read_latest(session: Session, *, org_id: str, device_id: str) -> list[CurrentValue]:
+    """Return the latest value of every signal, by name; of signals with one name, the latest."""
+    signals = {
+        signal.signal_ref: signal for signal in list_signals(session, org_id=org_id, device_id=device_id)
+    }
+    found: dict[str, CurrentValue] = {}
+    for latest in load_latest(session, org_id=org_id, signal_refs=signals):
+        signal = signals[latest.signal_ref]
+        if not isinstance(signal.column.raw_type, RawType):
+            continue
+        number = physical(signal.column, np.array([latest.raw], dtype=np.int64)).tolist()[0]
+        value = CurrentValue(
+            signal=signal,
+            value=number if not isinstance(number, float) or np.isfinite(number) else None,
+            utc_us=latest.utc_us,
+            source=latest.time_source,
+        )
+        known = found.get(signal.name)
+        if known is None or known.utc_us < value.utc_us:
+            found[signal.name] = value
+    return [found[name] for name in sorted(found)]
+
+
+def read_freshness(session: Session, *, org_id: str, device_id: str) -> Freshness:
+    """Return when a box was last heard, and what waits."""
+    chains = list_chains(session, org_id=org_id, device_id=device_id)
+    return Freshness(
+        last_received_us=max((chain.last_received_us for chain in chains), default=None),
+        states=count_states(session, chain_refs=[chain.chain_ref for chain in chains]),
+    )
+
+
+def read_rollups(
+    session: Session,
+    *,
+    org_id: str,
+    device_id: str,
+    from_us: int,
+    to_us: int,
+    signals: Collection[str] | None,
+    after: tuple[int, int] | None,
+    limit: int,
+) -> list[tuple[DeviceSignal, MinutePart]]:
+    """Return the minutes that begin in [from_us, to_us), by minute and signal.
+
+    Args:
+        session: Any session.
+        org_id: Whose box it must be.
+        device_id: Which box.
+        from_us: UTC in µs, included.
+        to_us: UTC in µs, excluded.
+        signals: Names wanted; None for all.
+        after: (minute, signal_ref) of the last row seen.
+        limit: At most this many.
+    """
+    known = {
+        signal.signal_ref: signal
+        for signal in list_signals(session, org_id=org_id, device_id=device_id)
+        if signals is None or signal.name in signals or signal.full_name in signals
+    }
+    rows = page_of_rollups(
+        session,
+        org_id=org_id,
+        signal_refs=known,
+        from_minute=-(-from_us // MINUTE_US),
+        to_minute=-(-to_us // MINUTE_US),
+        after=after,
+        limit=limit,
+    )
+    return [(known[signal_ref], part) for signal_ref, part in rows]
