@@ -5,6 +5,7 @@ written here as an installer would. Its spool is looked at only while the agent 
 
 Example:
     box = Box(home=home / "box", logs=home / "logs")
+    box.compile_table()
     box.enrol(api_url=cloud.api_url, token=cloud.enrolment_token())
     box.configure(broker_port=broker.port, can=car.can.path, nmea=car.nmea.path)
     box.agent.start()
@@ -114,14 +115,18 @@ class Box:
         where = ("--home", str(self.home), "--api", api_url)
         run_tool(tbox("agent", "enrol", *where, "--label", LABEL), env={"TBOX_ENROL_TOKEN": token})
 
-    def configure(self, *, api_url: str, broker_port: int, can: Path, nmea: Path) -> None:
-        """Compile the car's DBC and write `agent.toml`."""
-        folder = resources.files("dbc")
-        with resources.as_file(folder.joinpath("tbox_demo.dbc")) as dbc:
-            table = self.home / "tables" / f"{BUS_NAME}.table"
+    def compile_table(self) -> None:
+        """Compile the car's DBC into the table that the agent loads; needs no enrolment."""
+        table = self.home / "tables" / f"{BUS_NAME}.table"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        with resources.as_file(resources.files("dbc").joinpath("tbox_demo.dbc")) as dbc:
             run_tool(tbox("agent", "compile", "--dbc", str(dbc), "--out", str(table)))
+
+    def configure(self, *, api_url: str, broker_port: int, can: Path, nmea: Path) -> None:
+        """Write `agent.toml` and the car's profile beside it; the box must be enrolled."""
         profile = self.home / "demo.toml"
-        profile.write_text(folder.joinpath("profiles", "demo.toml").read_text("utf-8"), "utf-8")
+        source = resources.files("dbc").joinpath("profiles", "demo.toml")
+        profile.write_text(source.read_text("utf-8"), "utf-8")
         settings = SETTINGS.format(
             broker_port=broker_port,
             api_url=api_url,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Self, assert_never
 
@@ -75,19 +76,26 @@ class World:
 
     def start(self) -> None:
         """Start the cloud, enrol the box when it is new, and start its agent."""
-        self._stack.enter_context(self.cloud)
-        self.cloud.broker.courier.sees = self.eavesdropper.hear
-        self._link = self._stack.enter_context(Link(upstream_port=self.cloud.broker.port))
-        if not self.box.is_enrolled:
-            self.box.enrol(api_url=self.cloud.api_url, token=self.cloud.enrolment_token())
+        with ThreadPoolExecutor(1) as aside:  # takes seconds, and nothing but the agent waits for it
+            compiling = aside.submit(self.box.compile_table)
+            self._start_cloud()
+            compiling.result()
         self.box.configure(
             api_url=self.cloud.api_url,
-            broker_port=self._link.port,
+            broker_port=self.link.port,
             can=self.car.can.path,
             nmea=self.car.nmea.path,
         )
         self._stack.enter_context(self.box.agent)
         self.box.wait_until_ready()
+
+    def _start_cloud(self) -> None:
+        """Start server, broker and link, and enrol the box when it is new."""
+        self._stack.enter_context(self.cloud)
+        self.cloud.broker.courier.sees = self.eavesdropper.hear
+        self._link = self._stack.enter_context(Link(upstream_port=self.cloud.broker.port))
+        if not self.box.is_enrolled:
+            self.box.enrol(api_url=self.cloud.api_url, token=self.cloud.enrolment_token())
 
     def set_off(self) -> None:
         """Start the car, and with it the time that faults are planned in."""
