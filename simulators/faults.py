@@ -58,13 +58,22 @@ PAUSE_S = (4.0, 9.0)
 FIRST_S = 9.0  # the car has started by then
 
 
-def plan(*, seed: int, seconds: float, kinds: tuple[FaultKind, ...] = tuple(FaultKind)) -> tuple[Fault, ...]:
+def plan(
+    *,
+    seed: int,
+    seconds: float,
+    kinds: tuple[FaultKind, ...] = tuple(FaultKind),
+    lasts_s: tuple[float, float] = LASTS_S,
+    pause_s: tuple[float, float] = PAUSE_S,
+) -> tuple[Fault, ...]:
     """Return the faults of this seed within `seconds`: each kind once before any comes twice.
 
     Args:
         seed: chooses order, moments and lengths.
         seconds: all faults have ended and the world has had a pause by then.
         kinds: which faults may happen; at least one.
+        lasts_s: shortest and longest time that a fault lasts.
+        pause_s: shortest and longest time between two.
     """
     assert kinds, "a plan needs something that may go wrong"
     rng = random.Random(f"faults {seed}")
@@ -72,11 +81,11 @@ def plan(*, seed: int, seconds: float, kinds: tuple[FaultKind, ...] = tuple(Faul
     bag: list[FaultKind] = []
     at_s = FIRST_S
     while True:
-        at_s += rng.uniform(*PAUSE_S)
-        lasts_s = rng.uniform(*LASTS_S)
-        if at_s + lasts_s + PAUSE_S[1] > seconds:
+        at_s += rng.uniform(*pause_s)
+        length_s = rng.uniform(*lasts_s)
+        if at_s + length_s + pause_s[1] > seconds:
             return tuple(faults)
         if not bag:
             bag = rng.sample(kinds, len(kinds))
-        faults.append(Fault(kind=bag.pop(), at_s=round(at_s, 1), lasts_s=round(lasts_s, 1)))
-        at_s += lasts_s
+        faults.append(Fault(kind=bag.pop(), at_s=round(at_s, 1), lasts_s=round(length_s, 1)))
+        at_s += length_s
