@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import re
+
 import jsonschema_rs
 import pytest
 import schemathesis
@@ -98,8 +100,8 @@ def test_the_page_shows_every_address_and_takes_nothing_from_elsewhere(
     for name, _ in operations(document):
         assert f"<code>{name}</code>" in page
     assert "<script" not in page
-    assert "http://" not in page
-    assert "https://" not in page
+    # An address within an example is text; one that the browser would follow or load is not ours.
+    assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?(?:https?:)?//|url\(|@import""", page)
 
 
 def test_the_page_shows_text_as_text() -> None:
