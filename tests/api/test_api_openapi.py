@@ -1,10 +1,9 @@
 """The OpenAPI document: complete, with examples, and kept by the application when a fuzzer reads it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import re
 
 import jsonschema_rs
 import pytest
