@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,10 @@ class Stored:
     def batches(self) -> list[StoredBatch]:
         """Return every stored batch of every chain, each with the verdict of a fresh verification."""
         return [_batch(item) for item in self.api.all(f"/v1/devices/{self.device}/batches", limit=PAGE)]
+
+    def heads(self) -> Counter[tuple[str, int, str]]:
+        """Return what is stored now: how often each (chain, number, hash)."""
+        return Counter((batch.chain, batch.seq, batch.head) for batch in self.batches())
 
     def chains(self) -> list[Any]:
         """Return the device's chains, oldest first."""

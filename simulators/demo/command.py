@@ -27,6 +27,7 @@ from rich.text import Text
 
 from simulators import drive_cycles
 from simulators.api_client import ApiRefusedError
+from simulators.demo.attacks import Attacks
 from simulators.demo.checks import Checks
 from simulators.demo.drive import DRIVE_SECONDS, drive
 from simulators.demo.looking import places
@@ -97,6 +98,7 @@ def _run_once(folder: Path, seed: int, console: Console) -> bool:
             report.say(f"all of it runs after {time.monotonic() - begun:.1f} s")
             facts = drive(world, report)
             Checks(world, facts, report).run()
+            Attacks(world, facts, report).run()
     except EXPECTED_FAILURES as failure:
         report.fail("story", "the story runs to its end", f"{type(failure).__name__}: {failure}")
     console.print(report.table())
