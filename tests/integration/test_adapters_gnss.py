@@ -1,5 +1,6 @@
 """The GNSS adapter on a pseudo-terminal."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,12 +82,20 @@ def test_a_missing_port_is_told_and_does_not_stop_the_agent(inbox: Inbox[NmeaLin
 
 
 def test_lines_that_find_no_room_are_counted(receiver: PtyDevice) -> None:
-    full: Inbox[NmeaLine | ReceiverState] = Inbox(has_room=False)
-    reader = GnssReader(GnssSettings(port=receiver.path), SystemClock(), full.put)
+    is_open = threading.Event()
+    refused = threading.Semaphore(0)
+
+    def refuse(item: NmeaLine | ReceiverState) -> bool:
+        if isinstance(item, ReceiverState):
+            is_open.set()  # what is sent before this, the driver throws away as it opens the port
+        else:
+            refused.release()
+        return False
+
+    reader = GnssReader(GnssSettings(port=receiver.path), SystemClock(), refuse)
     reader.start()
+    assert is_open.wait(10)
     receiver.say(RMC * 3)
-    dropped = 0
-    while dropped < 3:
-        dropped += reader.take_dropped()
+    assert all(refused.acquire(timeout=10) for _ in range(3))
     reader.stop()
-    assert dropped == 3
+    assert reader.take_dropped() == 3
