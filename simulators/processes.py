@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ POLL_SECONDS = 0.05
 READY_SECONDS_MAX = 30.0  # a Python server with a database starts in two, on a busy machine in ten
 STOP_SECONDS_MAX = 10.0  # an agent seals and stores its open batch in well under one
 TAIL_LINES = 15
+TBOX = "from tbox.cli import main; main()"
 
 
 class ProcessDiedError(Exception):
@@ -46,7 +48,7 @@ class ToolFailedError(Exception):
 
 def tbox(*arguments: str) -> list[str]:
     """Return the command line of the `tbox` command that belongs to this interpreter."""
-    return [sys.executable, "-c", "from tbox.cli import main; main()", *arguments]
+    return [sys.executable, "-c", TBOX, *arguments]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ def run_tool(command: Sequence[str], *, env: Mapping[str, str] | None = None) ->
     """
     done = run(command, env=env)
     if done.exit_code != 0:
-        shown = " ".join(command[2:]) if command[1] == "-c" else " ".join(command)
+        shown = shlex.join(["tbox", *command[3:]] if TBOX in command else command)
         raise ToolFailedError(f"{shown}: exit {done.exit_code}\n{done.errors or done.output}")
     return done.output
 

@@ -47,7 +47,7 @@ class Attacks:
         with check("replayed_batch_ignored", "a batch sent again changes nothing") as found:
             self._replayed(found)
         with check(
-            "forged_receipt_ignored", "a forged receipt frees nothing; receipts of the server do"
+            "receipts_free_spool", "the server's receipts free the spool, forged ones do not"
         ) as found:
             self._receipts(found)
         bundle = self.world.home / "drive.tbe"

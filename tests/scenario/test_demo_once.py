@@ -25,7 +25,7 @@ EXPECTED = {
     "agent_killed_and_resumed",
     "broker_outage_survived",
     "replayed_batch_ignored",
-    "forged_receipt_ignored",
+    "receipts_free_spool",
     "export_verified",
     "tampered_export_contradicted",
     "revoked_device_refused",
