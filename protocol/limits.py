@@ -272,15 +272,18 @@ ROLLUP_RANGE_US_MAX = 31_622_400_000_000
 TRACE_SIGNALS_MAX = 256
 """Signals named in one trace request: more than any screen draws; leaving the selection out returns all."""
 
-TRACE_CHUNK_ROWS_MAX = 2_000_000
-"""Rows of a trace held in memory at once: a minute of three full buses, decoded."""
-
 EVIDENCE_BYTES_MAX = 268_435_456
 """Bytes of one evidence file: a month of a car at 30 MB, several times over, and what a verifier holds in
 memory."""
 
-EVIDENCE_PARTS_MAX = 1_000_000
-"""Parts of one evidence file: a month of batches every 10 s with four parts each."""
+EVIDENCE_PARTS_MAX = 400_000
+"""Parts of one evidence file: a month of a batch a minute with three sections has 180,000."""
+
+EVIDENCE_CHAINS_MAX = 1_000
+"""Chains in one evidence file: as many as a box may have."""
+
+EVIDENCE_MANIFEST_BYTES_MAX = 67_108_864
+"""Bytes of an evidence manifest: all parts and withheld sections at their maximum take about 60 MB."""
 
 # --- device: acquisition ------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from backend.api.routes import (
     devices,
     enrol,
     enrolment_tokens,
+    evidence,
     health,
     me,
     state,
@@ -54,6 +55,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     state.router,
     trace.router,
     batches.router,
+    evidence.router,
 )
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.

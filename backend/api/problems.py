@@ -95,6 +95,9 @@ REFUSALS: Final[Mapping[Reason, ProblemKind]] = MappingProxyType(
         Reason.BAD_NAME: _kind("bad-name", "The name is not usable", _S.UNPROCESSABLE_ENTITY),
         Reason.NAME_TAKEN: _kind("name-taken", "The name is taken", _S.CONFLICT),
         Reason.ROLE_NOT_GRANTABLE: _kind("role-not-grantable", "This role is not given here", _S.FORBIDDEN),
+        Reason.TOO_MUCH_EVIDENCE: _kind(
+            "too-much-evidence", "The interval holds more than one file may", _S.UNPROCESSABLE_ENTITY
+        ),
         Reason.BAD_LIFE: _kind("bad-life", "The lifetime is out of range", _S.UNPROCESSABLE_ENTITY),
     }
 )

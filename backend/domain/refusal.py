@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NAME_TAKEN = "name-taken"
     ROLE_NOT_GRANTABLE = "role-not-grantable"
     BAD_LIFE = "bad-life"
+    TOO_MUCH_EVIDENCE = "too-much-evidence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

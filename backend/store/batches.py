@@ -481,3 +481,34 @@ def batches_starting(
         .order_by(BATCH.c.utc_start_us, BATCH.c.chain_ref, BATCH.c.seq)
     )
     return [_stored_batch(row) for row in session.connection().execute(query)]
+
+
+def seqs_in_time(
+    session: Session, *, chain_ref: int, from_us: int, to_us: int, span_us: int
+) -> tuple[int, int] | None:
+    """Return lowest and highest number of a chain's timed batches that overlap [from_us, to_us), or None."""
+    row = (
+        session.connection()
+        .execute(
+            select(func.min(BATCH.c.seq), func.max(BATCH.c.seq)).where(
+                BATCH.c.chain_ref == chain_ref,
+                BATCH.c.utc_start_us >= from_us - span_us,
+                BATCH.c.utc_start_us < to_us,
+                BATCH.c.utc_end_us >= from_us,
+            )
+        )
+        .one()
+    )
+    return None if row[0] is None else (row[0], row[1])
+
+
+def is_untimed(session: Session, *, chain_ref: int, seq: int) -> bool:
+    """Whether a batch is stored whose time is unknown."""
+    found = session.connection().execute(
+        select(BATCH.c.seq).where(
+            BATCH.c.chain_ref == chain_ref,
+            BATCH.c.seq == seq,
+            BATCH.c.time_source == int(TimeSource.UNKNOWN),
+        )
+    )
+    return found.first() is not None

@@ -163,11 +163,11 @@ def load_groups(session: Session, *, chain_refs: Iterable[int]) -> dict[int, dic
     return found
 
 
-def announcing_seqs(session: Session, *, chain_ref: int, gids: Iterable[int]) -> list[int]:
-    """Return the numbers of the batches that announced these groups, ascending."""
+def announcing_seqs(session: Session, *, chain_ref: int) -> list[int]:
+    """Return the numbers of the batches that announced a chain's groups, ascending."""
     rows = session.connection().execute(
         select(DICTIONARY_GROUP.c.seq)
-        .where(DICTIONARY_GROUP.c.chain_ref == chain_ref, DICTIONARY_GROUP.c.gid.in_(list(gids)))
+        .where(DICTIONARY_GROUP.c.chain_ref == chain_ref)
         .distinct()
         .order_by(DICTIONARY_GROUP.c.seq)
     )

@@ -114,3 +114,18 @@ def reported_holes(session: Session, *, chain_ref: int) -> list[Pair]:
     )
     details = (json.loads(row.detail) for row in rows)
     return [(detail["first"], detail["last"]) for detail in details]
+
+
+def loss_declarations(session: Session, *, chain_ref: int) -> list[tuple[int, Pair]]:
+    """Return (number of the declaring batch, (first, last) it declares lost) of a chain."""
+    rows = session.connection().execute(
+        select(INTEGRITY_EVENT.c.seq, INTEGRITY_EVENT.c.detail)
+        .where(
+            INTEGRITY_EVENT.c.chain_ref == chain_ref,
+            INTEGRITY_EVENT.c.kind == IntegrityKind.LOSS_DECLARED.value,
+        )
+        .order_by(INTEGRITY_EVENT.c.seq)
+    )
+    return [
+        (row.seq, (detail["first"], detail["last"])) for row in rows for detail in [json.loads(row.detail)]
+    ]

@@ -72,6 +72,12 @@ def read_latest(session: Session, *, org_id: str, device_id: str) -> list[Curren
     return [found[name] for name in sorted(found)]
 
 
+def latest_utc_us(session: Session, *, org_id: str, device_id: str) -> int | None:
+    """Return the time of a box's latest value, UTC in µs, or None when it has none."""
+    refs = [signal.signal_ref for signal in list_signals(session, org_id=org_id, device_id=device_id)]
+    return max((at.utc_us for at in load_latest(session, org_id=org_id, signal_refs=refs)), default=None)
+
+
 def read_freshness(session: Session, *, org_id: str, device_id: str) -> Freshness:
     """Return when a box was last heard, and what waits."""
     chains = list_chains(session, org_id=org_id, device_id=device_id)

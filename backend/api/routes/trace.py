@@ -132,7 +132,7 @@ _FILES: dict[str, Any] = {
     },
     "application/gpx+xml": {
         "schema": {"type": "string"},
-        "example": '<gpx version="1.1" creator="T-Box" xmlns="http://www.topografix.com/GPX/1/1"><trk><trkseg>'
+        "example": '<gpx version="1.1" creator="T-Box" xmlns="…"><trk><trkseg>'
         f'<trkpt lat="48.1000000" lon="11.6000000"><time>{EXAMPLE_TIME}</time></trkpt></trkseg></trk></gpx>',
     },
 }
