@@ -146,6 +146,8 @@ class EngineConfig:
         precision: How exact positions leave the box. Default none: more needs a signed policy or a person
             at the desk.
         tick_us: How often the engine persists how far it got; bounds the gap after a power cut.
+        asks_time: Ask the backend for signed time while no better source vouches for the clock. A replay does
+            not: the present is not the time of its drive.
         utc_floor_us: No clock that shows less is believed.
         profile_hash: SHA-256 of the vehicle profile, None without one.
         policy_hash: SHA-256 of the signed policy in force, None without one.
@@ -162,6 +164,7 @@ class EngineConfig:
     keep_all: bool = False
     precision: Precision = Precision.NONE
     tick_us: int = 5 * SECOND_US
+    asks_time: bool = True
     utc_floor_us: int = limits.CLOCK_EARLIEST_US
     profile_hash: bytes | None = None
     policy_hash: bytes | None = None

@@ -214,6 +214,8 @@ class TBox:
         )
 
     def _tick_mark(self, now: Instant) -> list[Effect]:
+        if self._is_stopped:  # the clean mark is the last one: whoever waits for receipts now opens no gap
+            return []
         if self._ticked_us is not None and now.mono_us - self._ticked_us < self._config.tick_us:
             return []
         self._ticked_us = now.mono_us
@@ -238,14 +240,19 @@ class TBox:
     def _lacks_time(self, now: Instant) -> bool:
         return bool(self._backend_keys) and self._outbox.clock.at(now).clock == ClockClass.NONE
 
+    def _wants_time(self, now: Instant) -> bool:
+        """Nobody vouches for the clock: a battery clock dates batches, but not certificates."""
+        is_vouched = self._outbox.clock.at(now).clock >= ClockClass.NETWORK
+        return self._config.asks_time and bool(self._backend_keys) and not is_vouched
+
     def _connect(self, now: Instant) -> list[Effect]:
         self._is_connected = True
         lacks_time = self._lacks_time(now)
         self._outbox.connect(now, waits_for_time=lacks_time)
-        return self._ask_time(now) if lacks_time else []
+        return self._ask_time(now) if self._wants_time(now) else []
 
     def _on_tick(self, now: Instant) -> list[Effect]:
-        return self._ask_time(now) if self._is_connected and self._lacks_time(now) else []
+        return self._ask_time(now) if self._is_connected and self._wants_time(now) else []
 
     def _ask_time(self, now: Instant) -> list[Effect]:
         question = self._time.ask(now.mono_us)

@@ -128,6 +128,7 @@ def replay_tuning(batch: BatchLimits, *, precision: Precision, speed: float | No
             backoff_max_us=round(min(HOUR_US, 6 * RECEIPT_WAIT_US * factor)),
         ),
         tick_us=TICK_US,
+        asks_time=False,
     )
 
 

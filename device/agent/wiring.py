@@ -76,6 +76,7 @@ class Tuning:
         batch: instead of the settings' when given.
         uplink: resending.
         tick_us: how often the engine persists how far it got.
+        asks_time: ask the backend for signed time while nobody vouches for the clock.
     """
 
     keep_all: bool = False
@@ -83,6 +84,7 @@ class Tuning:
     batch: BatchLimits | None = None
     uplink: UplinkLimits = field(default_factory=UplinkLimits)
     tick_us: int = 5 * SECOND_US
+    asks_time: bool = True
 
 
 def wire(home: AgentHome, *, entropy: Callable[[int], bytes] = os.urandom) -> Wired:
@@ -135,6 +137,7 @@ def wired(
         keep_all=tuning.keep_all,
         precision=settings.precision if tuning.precision is None else tuning.precision,
         tick_us=tuning.tick_us,
+        asks_time=tuning.asks_time,
         profile_hash=None if profile is None else profile.profile_hash,
         jitter_seed=hashlib.sha256(trust.device.encode() + boot).digest(),
     ).checked()
