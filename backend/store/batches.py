@@ -353,6 +353,17 @@ def pending_batches(session: Session, *, limit: int) -> list[StoredBatch]:
     return [_stored_batch(row) for row in session.connection().execute(query)]
 
 
+def pending_in_chains(session: Session, *, chain_refs: Collection[int], limit: int) -> list[BatchRef]:
+    """Return which batches of some chains wait for the derived tables, in the order they came; no lock."""
+    query = (
+        select(BATCH.c.chain_ref, BATCH.c.seq)
+        .where(BATCH.c.decode_state == int(DecodeState.PENDING), BATCH.c.chain_ref.in_(list(chain_refs)))
+        .order_by(BATCH.c.received_us, BATCH.c.chain_ref, BATCH.c.seq)
+        .limit(limit)
+    )
+    return [(row.chain_ref, row.seq) for row in session.connection().execute(query)]
+
+
 def count_states(session: Session, *, chain_refs: Collection[int]) -> dict[DecodeState, int]:
     """Return how many batches of some chains are in each state."""
     rows = session.connection().execute(

@@ -4,6 +4,8 @@ Rules:
 - Only what was stored is read; batches whose section cannot be read, and groups without a dictionary, give
   no rows. They are named by their integrity events and their state, never guessed.
 - Rows come in order and in pieces, so that a month does not have to fit into memory.
+- A trace never lags behind the receipts: what a batch announced is known here once it is stored, whether
+  or not the derived tables have caught up.
 - One signal does not decompress the others: groups without a wanted signal are skipped by the offset table.
 
 Example:
@@ -23,14 +25,16 @@ from backend.store.batches import (
     batches_starting,
     load_sections,
     next_start_us,
+    pending_in_chains,
 )
 from backend.store.chains import find_chain, list_chains
 from backend.store.dictionaries import load_groups
 from protocol.batch import Section, decode_header
 from protocol.envelope import read_sign1
 from protocol.errors import ProtocolError
+from protocol.facts import decode_facts
 from protocol.fixes import decode_fixes
-from protocol.limits import BATCH_AGE_US_MAX, HEADER_BYTES_MAX, SALT_BYTES
+from protocol.limits import BATCH_AGE_US_MAX, HEADER_BYTES_MAX, PROJECT_BATCHES_MAX, SALT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -70,7 +74,7 @@ def read_trace(
         signals: Names wanted, paths or `bus.Message.Signal`; None for all.
     """
     chains = {chain.chain_ref: chain for chain in list_chains(session, org_id=org_id, device_id=device_id)}
-    dictionaries = load_groups(session, chain_refs=chains)
+    dictionaries = _dictionaries(session, chains)
     merger = RowMerger()
     for batches, until_us in _windows(session, chains, from_us=from_us, to_us=to_us):
         for batch, section in _with_section(session, batches, Section.SIGNALS):
@@ -100,7 +104,7 @@ def read_chain(
     found = find_chain(session, org_id=org_id, device_id=device_id, chain=chain)
     if found is None:
         return
-    dictionary = load_groups(session, chain_refs=[found.chain_ref]).get(found.chain_ref, {})
+    dictionary = _dictionaries(session, [found.chain_ref]).get(found.chain_ref, {})
     at = first
     while batches := batches_in_chain(
         session, chain_ref=found.chain_ref, first=at, last=last, limit=BATCHES_AT_ONCE
@@ -136,6 +140,25 @@ def read_fixes(
         held = held[len(ready) :]
         yield from ready
     yield from held
+
+
+def _dictionaries(session: Session, chain_refs: Collection[int]) -> dict[int, dict[int, GroupDef]]:
+    """Return {chain_ref: {gid: definition}}, also what batches announced that wait to be projected."""
+    found = load_groups(session, chain_refs=chain_refs)
+    waiting = pending_in_chains(session, chain_refs=chain_refs, limit=PROJECT_BATCHES_MAX)
+    bodies = load_sections(session, waiting, only=[Section.FACTS])
+    for ref in waiting:
+        body = bodies.get(ref, {}).get(Section.FACTS)
+        if body is None:
+            continue
+        try:
+            announced = decode_facts(body[SALT_BYTES:]).dictionary
+        except ProtocolError:
+            continue  # will be named by an integrity event when it is projected
+        chain_ref, _ = ref
+        for group in announced:
+            found.setdefault(chain_ref, {}).setdefault(group.gid, group)  # the first one received stays
+    return found
 
 
 def _windows(

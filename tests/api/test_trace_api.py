@@ -82,6 +82,15 @@ def at(seconds: float) -> str:
     return str(np.datetime_as_string(np.datetime64(START_US + round(seconds * 1e6), "us"))) + "Z"
 
 
+def test_a_trace_shows_what_is_receipted_before_the_derived_tables_have_it(world: World) -> None:
+    world.backend.take(world.box.chain().next(speeds=[4250]))
+    assert world.ok("/state")["batches"] == {"pending": 1}
+    items = world.pages("/trace", **RANGE)
+    world.backend.project()
+    assert items
+    assert items == world.pages("/trace", **RANGE)
+
+
 def test_the_state_has_value_unit_time_and_age(world: World) -> None:
     world.take(world.box.chain().next(speeds=[4250]))
     world.home.clock.now_us = START_US + 12_500_000
