@@ -7,9 +7,9 @@ that is wrong. Bytes that are not those that were sealed are never looked into.
 This module reads no file, no clock and no network.
 
 Example:
-    >>> report = verify(data, Trust.from_json(text))
+    >>> report = verify(b"a photograph", Trust(devices=frozenset(), backend_keys={}))
     >>> report.verdict, report.verdict.exit_code
-    (<Verdict.VERIFIED: 'VERIFIED'>, 0)
+    (<Verdict.UNVERIFIABLE: 'UNVERIFIABLE'>, 20)
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,8 @@ Rules:
 This module verifies no signature: the ledger holds only what the box signed.
 
 Example:
-    >>> report = check_chain(ledger, ledger.manifest.chains[0])
+    >>> _declared_parts(2, 5, {(3, 4): "quota"})
+    [(2, 2, None), (3, 4, 'quota'), (5, 5, None)]
 """
 
 from collections import Counter, defaultdict

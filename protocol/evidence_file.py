@@ -9,9 +9,8 @@ received; nothing is encoded again.
 This module packs and finds parts. Whether what they say is true is `evidence`'s question.
 
 Example:
-    >>> file = write_file(manifest, parts, signer)
-    >>> read_file(file).manifest.device == manifest.device
-    True
+    >>> MAGIC[1:], bytes_head(300).hex()
+    (b'tbox-evidence/1', '59012c')
 
 Source: `protocol/SPEC-evidence.md`.
 """

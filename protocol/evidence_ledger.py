@@ -3,7 +3,8 @@
 Nothing is checked here.
 
 Example:
-    >>> ledger.find(Code.FILE_CUT, Weight.CONTRADICTION, "The file ends at byte 7.")
+    >>> [name for name in Ledger.__slots__ if name != "file"]
+    ['batches', 'sections', 'receipts', 'findings']
 """
 
 from dataclasses import dataclass, field

@@ -292,7 +292,8 @@ class Report:
                 else f"from {iso(chain.from_us)} to {iso(chain.to_us)}"
             )
             said.append(
-                f"Chain {chain.chain}: {chain.batches} batches of {chain.first} to {chain.last}, {when}."
+                f"Chain {chain.chain}, numbers {chain.first} to {chain.last}: {chain.batches} of"
+                f" {chain.last - chain.first + 1} batches are here and hold, {when}."
             )
             if chain.receipt_upto is not None:
                 said.append(f"  The backend's receipt vouches for it up to number {chain.receipt_upto}.")
