@@ -9,14 +9,15 @@ Rules:
 It reads no database; `origin_after` compares what the spool holds with what the anchor remembers.
 
 Example:
-    >>> read_anchor(Path("/nonexistent/anchor.json")) is None
+    >>> AnchorKeeper(Path("/nonexistent/anchor.json")).read() is None
     True
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from device.adapters.durable_file import write_durably
@@ -26,7 +27,10 @@ from protocol.batch import ChainHead, Origin, OriginKind
 if TYPE_CHECKING:
     from pathlib import Path
 
+_log = logging.getLogger(__name__)
+
 VERSION = 1
+LAG_MAX = 64  # batches stored in one rush before the anchor is written although more are waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,35 +57,70 @@ class Anchor:
         return ChainHead(chain=self.chain, seq=self.seq, hash=self.digest)
 
 
-def read_anchor(path: Path) -> Anchor | None:
-    """Return the anchor, None when there is none or it cannot be read."""
-    try:
-        fields = json.loads(path.read_bytes())
-        digest = fields["digest"]
-        return Anchor(
-            chain=ChainId(bytes.fromhex(fields["chain"])),
-            seq=int(fields["seq"]),
-            digest=None if digest is None else bytes.fromhex(digest),
-            is_suspect=bool(fields["is_suspect"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+class AnchorKeeper:
+    """Keeps the anchor's file close behind the spool.
 
-
-def write_anchor(path: Path, anchor: Anchor) -> None:
-    """Replace the anchor.
-
-    Raises:
-        OSError: The disk refused; the old anchor still stands.
+    Args:
+        path: The file.
     """
-    fields = {
-        "version": VERSION,
-        "chain": anchor.chain.hex(),
-        "seq": anchor.seq,
-        "digest": None if anchor.digest is None else anchor.digest.hex(),
-        "is_suspect": anchor.is_suspect,
-    }
-    write_durably(path, json.dumps(fields).encode(), mode=0o600)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._anchor: Anchor | None = None
+        self._lag = 0
+
+    def read(self) -> Anchor | None:
+        """Return what the file remembers, None when there is none or it cannot be read."""
+        try:
+            fields = json.loads(self._path.read_bytes())
+            digest = fields["digest"]
+            return Anchor(
+                chain=ChainId(bytes.fromhex(fields["chain"])),
+                seq=int(fields["seq"]),
+                digest=None if digest is None else bytes.fromhex(digest),
+                is_suspect=bool(fields["is_suspect"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def note_chain(self, chain: ChainRecord) -> None:
+        """This chain grows now; the file must say so at once."""
+        self._anchor = Anchor(chain=chain.chain, seq=chain.last_seq, digest=chain.last_digest)
+        self._lag = LAG_MAX
+
+    def note_stored(self, key: BatchKey, digest: bytes) -> None:
+        """A batch was stored; one of an older chain does not concern the anchor."""
+        if self._anchor is not None and key.chain == self._anchor.chain:
+            self._anchor = replace(self._anchor, seq=key.seq, digest=digest)
+            self._lag += 1
+
+    def suspect(self) -> None:
+        """SQLite reported damage: let the next start examine everything."""
+        if self._anchor is not None:
+            self._anchor = replace(self._anchor, is_suspect=True)
+            self._lag = LAG_MAX
+
+    def write_if_due(self, *, is_idle: bool) -> None:
+        """Write when there is time, or when the file is too far behind."""
+        if self._lag >= LAG_MAX or (self._lag and is_idle):
+            self.write()
+
+    def write(self) -> None:
+        """Replace the file. A disk that refuses costs the early warning, the spool itself is whole."""
+        if self._anchor is None or not self._lag:
+            return
+        fields = {
+            "version": VERSION,
+            "chain": self._anchor.chain.hex(),
+            "seq": self._anchor.seq,
+            "digest": None if self._anchor.digest is None else self._anchor.digest.hex(),
+            "is_suspect": self._anchor.is_suspect,
+        }
+        try:
+            write_durably(self._path, json.dumps(fields).encode(), mode=0o600)
+            self._lag = 0
+        except OSError as error:
+            _log.warning("anchor not written path=%s error=%s", self._path, error)
 
 
 def origin_after(image: SpoolImage | None, anchor: Anchor | None, *, was_damaged: bool) -> Origin | None:
@@ -106,8 +145,3 @@ def _is_older(image: SpoolImage, anchor: Anchor) -> bool:
     digests = {entry.key: entry.digest for entry in image.index}
     own = digests.get(BatchKey(anchor.chain, anchor.seq))
     return own is not None and own != anchor.digest
-
-
-def anchor_of(chain: ChainRecord) -> Anchor:
-    """Return the anchor that fits a chain."""
-    return Anchor(chain=chain.chain, seq=chain.last_seq, digest=chain.last_digest)

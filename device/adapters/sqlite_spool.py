@@ -35,9 +35,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from device.adapters import spool_tables
-from device.adapters.spool_anchor import Anchor, anchor_of, origin_after, read_anchor, write_anchor
+from device.adapters.spool_anchor import AnchorKeeper, origin_after
 from device.adapters.spool_schema import move_aside, open_database, require_sound
-from device.effects import ReadBatch, SpoolEffect, StartChain, StoreBatch
+from device.effects import SpoolEffect, StartChain, StoreBatch
 from device.errors import SpoolError
 from device.events import BatchDamaged, StoreFailed, StoreFailure
 from protocol.batch import OriginKind
@@ -55,7 +55,6 @@ __all__ = ["SqliteSpool"]
 
 _log = logging.getLogger(__name__)
 
-ANCHOR_LAG_MAX = 64  # batches stored in one rush before the anchor is written although more are waiting
 PAGES_MAX = 4_294_967_294  # SQLite's own limit
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CLOSE_S = 30.0  # the thread finishes what is queued; a disk that takes longer than this has failed
@@ -65,6 +64,11 @@ _CLOSE_S = 30.0  # the thread finishes what is queued; a disk that takes longer 
 class _Fetch:
     key: BatchKey
     answer: Future[bytes | None] = field(default_factory=Future)
+
+    def give(self, payload: bytes | None) -> None:
+        """Answer, unless nobody waits any more."""
+        if self.answer.set_running_or_notify_cancel():
+            self.answer.set_result(payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,16 +99,15 @@ class SqliteSpool:
         self, path: Path, *, listener: SpoolListener, entropy: Callable[[int], bytes] = os.urandom
     ) -> None:
         self._path = path
-        self._anchor_path = path.with_name("anchor.json")
+        self._anchor = AnchorKeeper(path.with_name("anchor.json"))
         self._listener = listener
         self._entropy = entropy
         self._commands: queue.Queue[_Command] = queue.Queue(maxsize=SPOOL_QUEUE_MAX)
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._owed: list[SpoolEffect] = []
-        self._anchor: Anchor | None = None
-        self._anchor_lag = 0
-        self._failure: Exception | None = None
+        self._lock = threading.Lock()
+        self._has_ended = True  # until `load` starts the thread
 
     def load(self) -> SpoolImage:
         """Open (or create) the store and return what it holds. Blocks; once, before anything else.
@@ -114,7 +117,7 @@ class SqliteSpool:
             SpoolError: The disk refused, or another agent holds the file.
         """
         assert self._connection is None, "a spool is loaded once"
-        anchor = read_anchor(self._anchor_path)
+        anchor = self._anchor.read()
         notes: list[str] = []
         try:
             image = self._open(is_suspect=anchor is not None and anchor.is_suspect)
@@ -131,8 +134,9 @@ class SqliteSpool:
             )
             image = spool_tables.load(self._own())
         assert image is not None, "a chain was just begun"
-        self._anchor = anchor_of(image.chain)
-        self._write_anchor()
+        self._anchor.note_chain(image.chain)
+        self._anchor.write()
+        self._has_ended = False
         self._thread.start()
         return replace(image, notes=tuple(notes))
 
@@ -185,39 +189,54 @@ class SqliteSpool:
     # --- the thread ---
 
     def _put(self, command: _Command) -> None:
-        if self._failure is not None or not self._thread.is_alive():
-            raise SpoolError(
-                f"spool: its thread has ended: {self._failure}",
-                is_transient=True,
-                meaning="nothing can be stored until the agent starts again",
-                next_step="restart the agent; it examines the file and goes on, in a new chain if it must",
-            )
-        try:
-            self._commands.put_nowait(command)
-        except queue.Full as error:
-            raise SpoolError(
-                "spool: the disk does not answer",
-                is_transient=True,
-                meaning=f"{SPOOL_QUEUE_MAX} effects wait for it",
-                next_step="look at the disk; restart the agent",
-            ) from error
+        with self._lock:  # so that nothing is queued after the thread has emptied the queue for the last time
+            if self._has_ended:
+                raise SpoolError(
+                    "spool: its thread has ended",
+                    is_transient=True,
+                    meaning="nothing can be stored until the agent starts again",
+                    next_step="restart the agent; it examines the file and goes on",
+                )
+            try:
+                self._commands.put_nowait(command)
+            except queue.Full as error:
+                raise SpoolError(
+                    "spool: the disk does not answer",
+                    is_transient=True,
+                    meaning=f"{SPOOL_QUEUE_MAX} effects wait for it",
+                    next_step="look at the disk; restart the agent",
+                ) from error
 
     def _run(self) -> None:
         try:
             while not isinstance(command := self._commands.get(), _Close):
-                match command:
-                    case _Fetch():
-                        self._answer(command)
-                    case ReadBatch(key=key):
-                        self._listener(spool_tables.read(self._own(), key))
-                    case _Limit(pages=pages):
-                        self._own().execute(f"PRAGMA max_page_count={pages}")
-                    case _:
-                        self._carry_out(command)
+                self._do(command)
             self._settle_owed()
         except sqlite3.Error as error:
-            self._end_damaged(error)
-        self._write_anchor()
+            _log.error("spool ends path=%s error=%s", self._path, error)
+            self._anchor.suspect()
+        finally:
+            self._end()
+
+    def _do(self, command: SpoolEffect | _Fetch | _Limit) -> None:
+        match command:
+            case _Fetch():
+                self._answer(command)
+            case _Limit(pages=pages):
+                self._own().execute(f"PRAGMA max_page_count={pages}")
+            case _:
+                self._carry_out(command)
+
+    def _end(self) -> None:
+        """Take no more commands; whoever waits for a batch gets none."""
+        with self._lock:
+            self._has_ended = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                left = self._commands.get_nowait()
+                if isinstance(left, _Fetch):
+                    left.give(None)
+        self._anchor.write()
 
     def _carry_out(self, effect: SpoolEffect) -> None:
         """Do one effect, and before it what is owed, as one transaction."""
@@ -241,7 +260,17 @@ class SqliteSpool:
         for event in events:
             self._listener(event)
         for item in due:
-            self._follow(item)
+            self._move_anchor(item)
+        self._anchor.write_if_due(is_idle=self._commands.empty())
+
+    def _move_anchor(self, effect: SpoolEffect) -> None:
+        match effect:
+            case StoreBatch(batch=batch):
+                self._anchor.note_stored(batch.key, batch.digest)
+            case StartChain():
+                self._anchor.note_chain(spool_tables.load_current(self._own()))
+            case _:
+                pass
 
     def _settle_owed(self) -> None:
         """At the end: try once more what the disk refused before."""
@@ -270,44 +299,7 @@ class SqliteSpool:
         except sqlite3.OperationalError as error:  # the disk hesitates: the engine sends it again later
             payload = None
             _log.warning("spool cannot read batch=%s error=%s", command.key, error)
-        command.answer.set_result(payload)
-
-    def _end_damaged(self, error: sqlite3.Error) -> None:
-        _log.error("spool ends path=%s error=%s", self._path, error)
-        self._failure = error
-        if self._anchor is not None:
-            self._anchor = replace(self._anchor, is_suspect=True)
-            self._anchor_lag = 1
-        with contextlib.suppress(queue.Empty):
-            while True:
-                command = self._commands.get_nowait()
-                if isinstance(command, _Fetch):
-                    command.answer.set_result(None)
-
-    # --- the anchor ---
-
-    def _follow(self, effect: SpoolEffect) -> None:
-        """Move the anchor after the spool."""
-        if isinstance(effect, StoreBatch) and self._anchor is not None:
-            batch = effect.batch
-            if batch.key.chain == self._anchor.chain:
-                self._anchor = replace(self._anchor, seq=batch.key.seq, digest=batch.digest)
-                self._anchor_lag += 1
-        if isinstance(effect, StartChain):
-            chain = spool_tables.load_current(self._own())
-            self._anchor = anchor_of(chain)
-            self._anchor_lag = ANCHOR_LAG_MAX
-        if self._anchor_lag and (self._commands.empty() or self._anchor_lag >= ANCHOR_LAG_MAX):
-            self._write_anchor()
-
-    def _write_anchor(self) -> None:
-        if self._anchor is None:
-            return
-        try:
-            write_anchor(self._anchor_path, self._anchor)
-            self._anchor_lag = 0
-        except OSError as error:  # an early warning less; the spool itself is whole
-            _log.warning("anchor not written path=%s error=%s", self._anchor_path, error)
+        command.give(payload)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -119,6 +119,14 @@ class BoxAgainstBackend(RuleBasedStateMachine):
             self.box.handle(Urgent(reason="minute"))
             self.the_backend_takes_what_is_on_the_wire(answers=is_heard, order="kept")
 
+    @rule(batches=st.integers(5, 20))
+    def a_night_without_a_link(self, batches: int) -> None:
+        """More than a small spool can keep."""
+        self.link_down()
+        for _ in range(batches):
+            self.frames(2)
+            self.box.handle(Urgent(reason="night"))
+
     @rule(seconds=st.sampled_from([1, 3, 6, 12]))
     def time_passes(self, seconds: int) -> None:
         self.box.pass_time(seconds)
