@@ -10,14 +10,15 @@ Example:
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulators.demo.checks import SPEED
 from simulators.stored import iso
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from simulators.world import World
 
 
@@ -37,22 +38,32 @@ def places(world: World, *, began_us: int) -> list[tuple[str, str]]:
     until = "$(date -u +%FT%TZ)"
     trace = f"{device}/trace?signals={SPEED}&from={since}&to={until}&limit=20"
     way = f"{device}/trace?kind=fixes&format=geojson&from={since}&to={until}"
+    tbox = _command()
     curl = f"curl -sS -H @{_quoted(header)}"
     export = (
-        f"tbox evidence export --api {cloud.api_url} --key-file {_quoted(cloud.files.admin_key)}"
+        f"{tbox} evidence export --api {cloud.api_url} --key-file {_quoted(cloud.files.admin_key)}"
         f" --device {box.device} --from {since} --to {until} --out {_quoted(bundle)}"
     )
     return [
         ("the API's documentation", f"{cloud.api_url}/docs"),
-        ("the trace, at the server", f"tbox backend trace {box.device} --home {_quoted(cloud.files.home)}"),
+        ("the trace, at the server", f"{tbox} backend trace {box.device} --home {_quoted(cloud.files.home)}"),
         ("latest state, over HTTP", f"{curl} {device}/state"),
         ("speeds, over HTTP", f'{curl} "{trace}"'),
         ("the way it drove, as GeoJSON", f'{curl} -H "Access-Purpose: commissioning" "{way}"'),
         ("its batches, each verified now", f"{curl} {device}/batches"),
         ("evidence of the drive", export),
-        ("verify it, without the server", f"tbox evidence verify {_quoted(bundle)} --trust {_quoted(trust)}"),
+        (
+            "verify it, without the server",
+            f"{tbox} evidence verify {_quoted(bundle)} --trust {_quoted(trust)}",
+        ),
         ("what the processes log", f"tail -f {_quoted(world.logs)}/*.log"),
     ]
+
+
+def _command() -> str:
+    """Return how to call `tbox` from the shell that started this: its name, or its file when not on the path."""
+    script = Path(sys.executable).with_name("tbox")
+    return "tbox" if shutil.which("tbox") or not script.exists() else _quoted(script)
 
 
 def _write_header(path: Path, key_file: Path) -> None:
