@@ -44,9 +44,11 @@ def places(world: World, *, began_us: int) -> list[tuple[str, str]]:
         f"{tbox} evidence export --api {cloud.api_url} --key-file {_quoted(cloud.files.admin_key)}"
         f" --device {box.device} --from {since} --to {until} --out {_quoted(bundle)}"
     )
+    verify = f"{tbox} evidence verify {_quoted(bundle)} --trust {_quoted(trust)}"
+    home = _quoted(cloud.files.home)
     return [
         ("the API's documentation", f"{cloud.api_url}/docs"),
-        ("the trace, at the server", f"{tbox} backend trace {box.device} --home {_quoted(cloud.files.home)}"),
+        ("the trace, at the server", f"{tbox} backend trace {box.device} --home {home}"),
         ("latest state, over HTTP", f"{curl} {device}/state"),
         ("speeds, over HTTP", f'{curl} "{trace}"'),
         ("the way it drove, as GeoJSON", f'{curl} -H "Access-Purpose: commissioning" "{way}"'),
