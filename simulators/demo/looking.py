@@ -54,16 +54,13 @@ def places(world: World, *, began_us: int) -> list[tuple[str, str]]:
         ("the way it drove, as GeoJSON", f'{curl} -H "Access-Purpose: commissioning" "{way}"'),
         ("its batches, each verified now", f"{curl} {device}/batches"),
         ("evidence of the drive", export),
-        (
-            "verify it, without the server",
-            f"{tbox} evidence verify {_quoted(bundle)} --trust {_quoted(trust)}",
-        ),
+        ("verify it, without the server", verify),
         ("what the processes log", f"tail -f {_quoted(world.logs)}/*.log"),
     ]
 
 
 def _command() -> str:
-    """Return how to call `tbox` from the shell that started this: its name, or its file when not on the path."""
+    """Return how to call `tbox` from the shell that started this: by name, or by file if not on the path."""
     script = Path(sys.executable).with_name("tbox")
     return "tbox" if shutil.which("tbox") or not script.exists() else _quoted(script)
 
