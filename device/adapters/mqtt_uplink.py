@@ -93,6 +93,12 @@ class MqttUplink:
         self._thread.join()
 
     @property
+    def are_dates_checked(self) -> bool:
+        """Whether there is a connection that was made with dates checked."""
+        connection = self._connection
+        return connection is not None and connection.are_dates_checked
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread runs; once started it ends by `stop` only, else a mistake of ours ended it."""
         return self._thread.is_alive()

@@ -69,9 +69,11 @@ class Agent:
         wired: everything that was read from the home.
         home: where the spool lies.
         clock: the machine's time; its making is this boot's zero.
+        tick_s: how often the engine's timers run, seconds.
     """
 
-    def __init__(self, wired: Wired, home: AgentHome, *, clock: SystemClock) -> None:
+    def __init__(self, wired: Wired, home: AgentHome, *, clock: SystemClock, tick_s: float = TICK_S) -> None:
+        self._tick_s = tick_s
         self._clock = clock
         self._home = home
         self._lots = Handover[FrameLot | BusState](CAN_LOTS_MAX)
@@ -157,7 +159,7 @@ class Agent:
                 self._core.driver.feed(HealthReported(values=self._readings()))
             self._core.driver.feed(Tick())
             count += 1
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self._tick_s)
 
     def _take_lot(self, item: FrameLot | BusState) -> None:
         match item:
