@@ -8,10 +8,12 @@ Example:
     $ tbox sim car --seed 7 --links build/car
 """
 
+import contextlib
 import datetime as dt
 import json
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +32,7 @@ app = typer.Typer(help="Simulated car, receiver and broker, each on its own.", n
 
 DEFAULT_START = dt.datetime(2026, 1, 5, 8, 0, tzinfo=dt.UTC)  # a Monday morning; any fixed day would do
 STATUS_SECONDS = 1.0
+ENDINGS = {signal.SIGTERM, signal.SIGINT}
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same drive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -78,7 +81,7 @@ def car(
         nmea_link=links and links / "gnss0",
         speed=speed,
     )
-    with ports as driving:
+    with _waiting_for_the_end(), ports as driving:
         if as_json:
             typer.echo(
                 json.dumps({"can": str(driving.can.path), "nmea": str(driving.nmea.path), "seed": seed})
@@ -110,7 +113,8 @@ def broker(
     for name in device or []:
         authority.issue_client(name)
     crl = folder / "crl.pem"
-    with Broker(ca=authority.ca_file, cert=server.cert, key=server.key, port=port, crl=crl) as running:
+    listening = Broker(ca=authority.ca_file, cert=server.cert, key=server.key, port=port, crl=crl)
+    with _waiting_for_the_end(), listening as running:
         if as_json:
             typer.echo(json.dumps({"port": running.port, "ca": str(authority.ca_file), "crl": str(crl)}))
         else:
@@ -133,12 +137,22 @@ def _utc_us(text: str) -> int:
     return round(moment.timestamp() * SECOND_US)
 
 
+@contextlib.contextmanager
+def _waiting_for_the_end() -> Iterator[None]:
+    """Keep requests to end (Ctrl-C, SIGTERM) for `_pause`, so that none comes at a wrong moment.
+
+    Threads started inside inherit this, so that none of them gets the request instead.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _pause() -> bool:
     """Wait a moment; false when someone asked to end."""
-    try:
-        return signal.sigtimedwait([signal.SIGTERM, signal.SIGINT], STATUS_SECONDS) is None
-    except KeyboardInterrupt:
-        return False
+    return signal.sigtimedwait(ENDINGS, STATUS_SECONDS) is None
 
 
 def _status(driving: CarOnPorts) -> str:
