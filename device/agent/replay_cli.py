@@ -80,13 +80,14 @@ def replay(
     try:
         if precision not in PRECISIONS:
             raise _unusable(f"--precision {precision}", f"use one of {', '.join(PRECISIONS)}")
+        start_us = _parse_start(start)
         place_of = AgentHome(home)
         trust = place_of.read_trust()
         settings = read_settings(place_of.settings)
         vehicle = None if profile is None else read_profile(profile)
         table = _compile(dbc, quiet=as_json)
         found = survey(can, bus=bus, known_ids={message.can_id for message in table.messages})
-        timeline = place(found, start_us=_parse_start(start), nmea=nmea, now_us=clock.wall_us())
+        timeline = place(found, start_us=start_us, nmea=nmea, now_us=clock.wall_us())
         _require_known(found, dbc, can)
         _say(found, timeline, vehicle, quiet=as_json)
         ready = wired(
