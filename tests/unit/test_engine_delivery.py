@@ -355,7 +355,7 @@ def test_a_declaration_that_is_itself_evicted_is_made_again(tmp_path: Path) -> N
     box.handle(Urgent(reason="more"))
     box.drain(ledger)
     chain = box.image.chain.chain
-    assert ledger.upto(chain) == max(ledger.stored_seqs(chain)) == 62
+    assert ledger.upto(chain) == max(ledger.stored_seqs(chain)) == 61
     box.spool.close()
 
 
@@ -376,12 +376,12 @@ def test_evictions_and_their_losses_survive_a_crash(tmp_path: Path) -> None:
 
 def test_a_day_without_a_broker_keeps_memory_and_disk_flat(tmp_path: Path) -> None:
     box = small_box(tmp_path)
-    sizes = []
     for _ in range(4):
-        night(box, 60)
-        sizes.append((box.engine.metrics()["spool_bytes"], (tmp_path / "spool.sqlite").stat().st_size))
-    assert sizes[1:] == sizes[:1] * 3
+        night(box, 100)
+        assert box.engine.metrics()["spool_bytes"] <= 64 * 1024
+    assert box.engine.metrics()["spool_batches"] == 14
     box.spool.close()
+    assert (tmp_path / "spool.sqlite").stat().st_size < 2 * 64 * 1024
 
 
 # --- disk ---
