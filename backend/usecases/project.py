@@ -201,6 +201,7 @@ class _Projection:
         self._events: list[tuple[str, int, IntegrityEvent]] = []
         self._parts: list[tuple[str, int, MinutePart]] = []
         self._latest: dict[tuple[str, int], LatestValue] = {}
+        self._refs: dict[tuple[int, int], list[int]] = {}
 
     def run(self) -> None:
         """Derive everything and note what was derived."""
@@ -217,18 +218,20 @@ class _Projection:
         self, batches: list[StoredBatch], chains: Mapping[int, StoredChain], headers: list[BatchHeader]
     ) -> Mapping[tuple[str, bytes], BootAnchor]:
         """Anchor boots by their first believable batch; wake those of their batches that waited for it."""
+        boots = {(chains[batch.chain_ref].device_id, batch.boot) for batch in batches}
+        anchored = set(load_anchors(self._session, boots))
         for batch, header in zip(batches, headers, strict=True):
-            anchor = anchor_of(header, received_us=batch.received_us)
             chain = chains[batch.chain_ref]
-            if anchor is None:
+            anchor = anchor_of(header, received_us=batch.received_us)
+            if anchor is None or (chain.device_id, batch.boot) in anchored:
                 continue
+            anchored.add((chain.device_id, batch.boot))
             is_first = put_anchor(
                 self._session, anchor, org_id=chain.org_id, device_id=chain.device_id, boot=batch.boot
             )
             if is_first:
                 refs = refs_of_devices(self._session, device_ids=[chain.device_id])[chain.device_id]
                 requeue(self._session, chain_refs=refs, state=DecodeState.UNTIMED, boot=batch.boot)
-        boots = {(chains[batch.chain_ref].device_id, batch.boot) for batch in batches}
         return load_anchors(self._session, boots)
 
     def _announce(self) -> None:
@@ -282,25 +285,28 @@ class _Projection:
         if decoded.missing:
             task.state = DecodeState.UNDECODABLE
             return
-        refs = register_signals(
-            self._session,
-            org_id=task.chain.org_id,
-            device_id=task.chain.device_id,
-            groups=[group.definition for group in decoded.groups],
-        )
         offset_us = task.time.offset_us(task.header.mono_start_us)
         assert offset_us is not None, "untimed batches do not come here"
         for group in decoded.groups:
-            self._derive(task, group, refs, offset_us)
+            self._derive(task, group, self._signal_refs(task.chain, group.definition), offset_us)
         task.projected.append(Section.SIGNALS)
 
-    def _derive(self, task: _Task, group: DecodedGroup, refs: Mapping[bytes, int], offset_us: int) -> None:
+    def _signal_refs(self, chain: StoredChain, definition: GroupDef) -> list[int]:
+        """Return a group's series, column by column, looked up once a transaction."""
+        name = (chain.chain_ref, definition.gid)
+        if name not in self._refs:
+            known = register_signals(
+                self._session, org_id=chain.org_id, device_id=chain.device_id, groups=[definition]
+            )
+            self._refs[name] = [known[fingerprint(definition, column)] for column in definition.columns]
+        return self._refs[name]
+
+    def _derive(self, task: _Task, group: DecodedGroup, refs: list[int], offset_us: int) -> None:
         """Add one group's roll-ups and latest values."""
         utc_us = group.t_us + offset_us
         latest_us = int(utc_us.max())
         at_latest = utc_us == latest_us
-        for column, raw in zip(group.definition.columns, group.raw, strict=True):
-            signal_ref = refs[fingerprint(group.definition, column)]
+        for signal_ref, column, raw in zip(refs, group.definition.columns, group.raw, strict=True):
             value = LatestValue(
                 signal_ref=signal_ref,
                 utc_us=latest_us,
