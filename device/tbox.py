@@ -104,6 +104,12 @@ class TBox:
         """After Stop: everything is stored and the last tick says so; the shell may close the spool."""
         return self._is_stopped
 
+    @property
+    def is_congested(self) -> bool:
+        """The disk is behind: a shell that can wait (a replay) should, before it hands over more frames."""
+        queue = self._outbox.keeper.queue
+        return 2 * len(queue) >= self._config.spool.memory_batches or queue.is_full
+
     def metrics(self) -> dict[str, int]:
         """Return counters and levels by name, for health and logs."""
         outbox = self._outbox

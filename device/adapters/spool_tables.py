@@ -8,7 +8,7 @@ Rules:
 
 It decides nothing and handles no disk errors (`sqlite_spool` does).
 
-Example: see `tests/unit/test_spool_tables.py`.
+Example: see `tests/unit/test_spool.py`.
 """
 
 from __future__ import annotations

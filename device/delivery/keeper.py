@@ -8,7 +8,7 @@ Rules:
 
 It does not judge receipts, choose what to send, or seal.
 
-Example: see `tests/unit/test_engine_spool.py`.
+Example: see `tests/unit/test_engine_delivery.py`.
 """
 
 from __future__ import annotations
