@@ -25,7 +25,7 @@ from device.agent.replay_log import LEAD_US, SECOND_US
 from device.agent.replay_tally import ReplayTally, WatchedSpool
 from device.agent.wiring import Tuning
 from device.config import BatchLimits, UplinkLimits
-from device.events import Tick
+from device.events import FramesReceived, Tick
 from protocol.clock import ClockClass, Instant
 from protocol.limits import PAYLOAD_BYTES_MAX, TIME_US_MAX
 
@@ -78,7 +78,7 @@ class Outcome:
 
     Attributes:
         tally: what the signed headers say.
-        frames_read: frames of the log.
+        frames_read: frames of the log that were fed to the engine.
         is_complete: the log was read to its end.
         is_interrupted: somebody asked for an early end.
         is_stored: everything sealed is on the disk.
@@ -167,6 +167,7 @@ class Replay:
         self._tally = ReplayTally(wired.config.boot)
         self._stopping = asyncio.Event()
         self._ticked_us = 0
+        self._frames = 0
         self._spool_pending_max = wired.config.spool.quota_bytes // (2 * PAYLOAD_BYTES_MAX)
         self._core = Core(
             wired,
@@ -204,7 +205,7 @@ class Replay:
             self._core.close()
         return Outcome(
             tally=self._tally,
-            frames_read=self._drive.frames,
+            frames_read=self._frames,
             is_complete=is_complete,
             is_interrupted=self._stopping.is_set(),
             is_stored=is_stored,
@@ -223,10 +224,12 @@ class Replay:
                 return False
             self._virtual.reach(item.t_us)
             self._core.driver.feed(item.event)
+            if isinstance(item.event, FramesReceived):
+                self._frames += item.event.lot.size
             self._tick()
             if not await self._wait_for_room():
                 return False
-            self._tell(Progress(frames=self._drive.frames, pending=self._pending(), is_reading=True))
+            self._tell(Progress(frames=self._frames, pending=self._pending(), is_reading=True))
         return not self._stopping.is_set()
 
     async def _pace(self, due_us: int) -> None:
@@ -258,7 +261,7 @@ class Replay:
         before_us = self._clock.mono_us()
         while not self._stopping.is_set():
             pending = self._pending()
-            self._tell(Progress(frames=self._drive.frames, pending=pending, is_reading=False))
+            self._tell(Progress(frames=self._frames, pending=pending, is_reading=False))
             if pending == 0 or patience.is_over(pending):
                 return
             await self._sleep(POLL_S)

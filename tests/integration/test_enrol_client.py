@@ -3,88 +3,33 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import hashlib
-import json
 import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from device.adapters.enrolment_http import EnrolmentClient
 from device.adapters.https_json import ANSWER_BYTES_MAX, HttpError
 from protocol.enrolment import open_enrolment_proof, open_renewal_proof
 from protocol.envelope import SoftwareSigner
-from protocol.ids import cose_key_bytes, device_id
+from protocol.ids import device_id
 from simulators.pki import CertificateAuthority
 from tests.builders.agent import dated_server_certificate
+from tests.builders.agent_http import DAY, RECEIPT_KEY, Answer, Json, Server, good_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-Json = dict[str, Any]
-Answer = tuple[int, Json | bytes]
-
 TOKEN = "tboxe_" + "ab" * 24
 NONCE = bytes(range(16))
-RECEIPT_KEY = cose_key_bytes(ec.derive_private_key(11, ec.SECP256R1()).public_key())
 D2 = ec.derive_private_key(7, ec.SECP256R1())
 TLS_KEY = ec.derive_private_key(8, ec.SECP256R1())
 DEVICE = device_id(D2.public_key())
-DAY = dt.timedelta(days=1)
-
-
-class Server:
-    """An HTTP server on loopback whose answers a test writes; it remembers what it was asked."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.answer: Callable[[str, Json], Answer] = lambda _path, _body: (404, {})
-        self.asked: list[tuple[str, Json]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout: ClassVar[float] = 5.0
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.asked.append((self.path, body))
-                status, content = server.answer(self.path, body)
-                data = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                if status in (301, 302, 307, 308):
-                    self.send_header("Location", "/elsewhere")
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.handle_error = lambda *_: None  # type: ignore[method-assign] # a refused handshake is the test's point
-        scheme = "http"
-        if tls is not None:
-            self._http.socket = tls.wrap_socket(
-                self._http.socket, server_side=True, do_handshake_on_connect=False
-            )
-            scheme = "https"
-        self.url = f"{scheme}://127.0.0.1:{self._http.server_port}"
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
 
 
 @pytest.fixture
@@ -96,34 +41,6 @@ def authority(tmp_path: Path) -> CertificateAuthority:
 def server() -> Iterator[Server]:
     with Server() as running:
         yield running
-
-
-def certificate_for(authority: CertificateAuthority, csr: x509.CertificateSigningRequest) -> str:
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(csr.subject)
-        .issuer_name(authority.certificate.subject)
-        .public_key(csr.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + DAY)
-        .sign(authority.key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def good_answer(authority: CertificateAuthority, body: Json) -> Json:
-    csr = x509.load_pem_x509_csr(body["csr_pem"].encode())
-    assert csr.is_signature_valid
-    return {
-        "device": DEVICE,
-        "certificate_pem": certificate_for(authority, csr),
-        "ca_pem": authority.ca_file.read_text(),
-        "receipt_keys": [RECEIPT_KEY.hex()],
-        "policy_keys": [],
-        "broker": {"host": "broker.example", "port": 8883},
-    }
 
 
 def csr_hash(body: Json) -> bytes:
