@@ -22,9 +22,9 @@ from backend.clock import from_datetime, utc_us
 from backend.domain.trace import TraceRows
 from backend.errors import NotFoundError, RefusedError
 from backend.store.devices import Device, locate_device
-from backend.usecases.project import rebuild as derive_again
 from backend.usecases.query_state import latest_utc_us
 from backend.usecases.query_trace import read_trace
+from backend.usecases.rebuild import rebuild as derive_again
 from protocol.limits import TRACE_RANGE_US_MAX
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)

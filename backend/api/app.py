@@ -28,12 +28,15 @@ from backend.api.routes import (
     access_log,
     api_keys,
     batches,
+    chain_trace,
+    chains,
     devices,
     enrol,
     enrolment_tokens,
     evidence,
     health,
     me,
+    signals,
     state,
     trace,
 )
@@ -53,8 +56,11 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     access_log.router,
     api_keys.router,
     state.router,
+    signals.router,
     trace.router,
+    chain_trace.router,
     batches.router,
+    chains.router,
     evidence.router,
 )
 

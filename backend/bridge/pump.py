@@ -27,7 +27,8 @@ from sqlalchemy.exc import OperationalError
 
 from backend.usecases.find_holes import find_holes
 from backend.usecases.ingest import Inbound, Taken, ingest
-from backend.usecases.project import project, set_aside_next
+from backend.usecases.project import project
+from backend.usecases.set_aside_batch import set_aside_next
 from protocol.limits import GROUP_COMMIT_MESSAGES_MAX, GROUP_COMMIT_WAIT_MS_MAX
 
 if TYPE_CHECKING:

@@ -25,12 +25,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
-    and_,
-    bindparam,
-    func,
-    or_,
     select,
-    update,
 )
 from sqlmodel import SQLModel
 
@@ -156,20 +151,10 @@ def add_batches(
             connection.execute(table.insert(), list(rows))
 
 
-def set_pending(session: Session, refs: Iterable[BatchRef]) -> None:
-    """Queue batches for the derived tables again: something new is known about them."""
-    for chain_ref, seqs in _by_chain(refs):
-        session.connection().execute(
-            update(BATCH)
-            .where(BATCH.c.chain_ref == chain_ref, BATCH.c.seq.in_(seqs))
-            .values(decode_state=int(DecodeState.PENDING))
-        )
-
-
 def load_links(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, Link]:
     """Return hash and prev of those of the batches that are stored."""
     found: dict[BatchRef, Link] = {}
-    for chain_ref, seqs in _by_chain(refs):
+    for chain_ref, seqs in by_chain(refs):
         rows = session.connection().execute(
             select(BATCH_KEY.c.seq, BATCH_KEY.c.hash, BATCH_KEY.c.prev).where(
                 BATCH_KEY.c.chain_ref == chain_ref, BATCH_KEY.c.seq.in_(seqs)
@@ -185,7 +170,7 @@ def load_links(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, Lin
 def load_held(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, frozenset[int]]:
     """Return the section ids that have a row, erased ones too: what was erased does not come back."""
     found: dict[BatchRef, set[int]] = {}
-    for chain_ref, seqs in _by_chain(refs):
+    for chain_ref, seqs in by_chain(refs):
         rows = session.connection().execute(
             select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section).where(
                 BATCH_SECTION.c.chain_ref == chain_ref, BATCH_SECTION.c.seq.in_(seqs)
@@ -199,7 +184,7 @@ def load_held(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, froz
 def load_received(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, int]:
     """Return when each of the batches arrived, UTC in µs."""
     found: dict[BatchRef, int] = {}
-    for chain_ref, seqs in _by_chain(refs):
+    for chain_ref, seqs in by_chain(refs):
         rows = session.connection().execute(
             select(BATCH_KEY.c.seq, BATCH_KEY.c.received_us).where(
                 BATCH_KEY.c.chain_ref == chain_ref, BATCH_KEY.c.seq.in_(seqs)
@@ -209,7 +194,7 @@ def load_received(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, 
     return found
 
 
-def _by_chain(refs: Iterable[BatchRef]) -> Iterator[tuple[int, list[int]]]:
+def by_chain(refs: Iterable[BatchRef]) -> Iterator[tuple[int, list[int]]]:
     """Yield (chain_ref, numbers) in lists short enough for one query."""
     grouped: dict[int, set[int]] = {}
     for chain_ref, seq in refs:
@@ -220,7 +205,8 @@ def _by_chain(refs: Iterable[BatchRef]) -> Iterator[tuple[int, list[int]]]:
             yield chain_ref, ordered[at : at + _IN_MAX]
 
 
-def _stored_batch(row: Row[tuple[object, ...]]) -> StoredBatch:
+def stored_batch(row: Row[tuple[object, ...]]) -> StoredBatch:
+    """Return a row of `batch` as a value."""
     return StoredBatch(
         chain_ref=row.chain_ref,
         seq=row.seq,
@@ -247,7 +233,7 @@ def load_sections(
         only: Section ids wanted; None for all.
     """
     found: dict[BatchRef, dict[int, bytes]] = {}
-    for chain_ref, seqs in _by_chain(refs):
+    for chain_ref, seqs in by_chain(refs):
         query = select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section, BATCH_SECTION.c.body).where(
             BATCH_SECTION.c.chain_ref == chain_ref,
             BATCH_SECTION.c.seq.in_(seqs),
@@ -263,7 +249,7 @@ def load_sections(
 def load_erased(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, dict[int, int]]:
     """Return {section id: when it was erased, UTC in µs} of the batches named."""
     found: dict[BatchRef, dict[int, int]] = {}
-    for chain_ref, seqs in _by_chain(refs):
+    for chain_ref, seqs in by_chain(refs):
         query = select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section, BATCH_SECTION.c.erased_us).where(
             BATCH_SECTION.c.chain_ref == chain_ref,
             BATCH_SECTION.c.seq.in_(seqs),
@@ -272,254 +258,3 @@ def load_erased(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, di
         for seq, section, erased_us in session.connection().execute(query):
             found.setdefault((chain_ref, seq), {})[section] = erased_us
     return found
-
-
-def batches_in_time(
-    session: Session, *, spans: Mapping[int, int], from_us: int, to_us: int
-) -> list[StoredBatch]:
-    """Return the timed batches of some chains that overlap [from_us, to_us), by start, chain and number.
-
-    Args:
-        session: Any session.
-        spans: Longest batch in µs by chain_ref.
-        from_us: UTC in µs, included.
-        to_us: UTC in µs, excluded.
-    """
-    found: list[StoredBatch] = []
-    for chain_ref, span_us in spans.items():
-        query = select(BATCH).where(
-            BATCH.c.chain_ref == chain_ref,
-            BATCH.c.utc_start_us >= from_us - span_us,
-            BATCH.c.utc_start_us < to_us,
-            BATCH.c.utc_end_us >= from_us,
-        )
-        found += [_stored_batch(row) for row in session.connection().execute(query)]
-    return sorted(found, key=lambda at: (at.utc_start_us or 0, at.chain_ref, at.seq))
-
-
-def batches_in_chain(
-    session: Session, *, chain_ref: int, first: int, last: int, limit: int | None = None
-) -> list[StoredBatch]:
-    """Return the batches first … last of a chain that are stored, ascending."""
-    query = (
-        select(BATCH)
-        .where(BATCH.c.chain_ref == chain_ref, BATCH.c.seq >= first, BATCH.c.seq <= last)
-        .order_by(BATCH.c.seq)
-    )
-    if limit is not None:
-        query = query.limit(limit)
-    return [_stored_batch(row) for row in session.connection().execute(query)]
-
-
-def page_of_batches(
-    session: Session,
-    *,
-    org_id: str,
-    chain_refs: Collection[int],
-    after: BatchRef | None,
-    limit: int,
-    from_us: int | None = None,
-    to_us: int | None = None,
-) -> list[StoredBatch]:
-    """Return batches after `after`, by chain and number, perhaps only those of a time range."""
-    query = select(BATCH).where(BATCH.c.org_id == org_id, BATCH.c.chain_ref.in_(list(chain_refs)))
-    if from_us is not None:
-        query = query.where(BATCH.c.utc_end_us >= from_us)
-    if to_us is not None:
-        query = query.where(BATCH.c.utc_start_us < to_us)
-    if after is not None:
-        query = query.where(
-            or_(
-                BATCH.c.chain_ref > after[0],
-                and_(BATCH.c.chain_ref == after[0], BATCH.c.seq > after[1]),
-            )
-        )
-    query = query.order_by(BATCH.c.chain_ref, BATCH.c.seq).limit(limit)
-    return [_stored_batch(row) for row in session.connection().execute(query)]
-
-
-def pending_batches(session: Session, *, limit: int) -> list[StoredBatch]:
-    """Return batches that wait for the derived tables, in the order they came.
-
-    They are locked until the transaction ends (PostgreSQL), so that two workers never take the same one.
-    """
-    query = (
-        select(BATCH)
-        .where(BATCH.c.decode_state == int(DecodeState.PENDING))
-        .order_by(BATCH.c.received_us, BATCH.c.chain_ref, BATCH.c.seq)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [_stored_batch(row) for row in session.connection().execute(query)]
-
-
-def pending_in_chains(session: Session, *, chain_refs: Collection[int], limit: int) -> list[BatchRef]:
-    """Return which batches of some chains wait for the derived tables, in the order they came; no lock."""
-    query = (
-        select(BATCH.c.chain_ref, BATCH.c.seq)
-        .where(BATCH.c.decode_state == int(DecodeState.PENDING), BATCH.c.chain_ref.in_(list(chain_refs)))
-        .order_by(BATCH.c.received_us, BATCH.c.chain_ref, BATCH.c.seq)
-        .limit(limit)
-    )
-    return [(row.chain_ref, row.seq) for row in session.connection().execute(query)]
-
-
-def count_states(session: Session, *, chain_refs: Collection[int]) -> dict[DecodeState, int]:
-    """Return how many batches of some chains are in each state."""
-    rows = session.connection().execute(
-        select(BATCH.c.decode_state, func.count())
-        .where(BATCH.c.chain_ref.in_(list(chain_refs)))
-        .group_by(BATCH.c.decode_state)
-    )
-    return {DecodeState(state): count for state, count in rows}
-
-
-def unprojected_sections(
-    session: Session, refs: Iterable[BatchRef], *, only: Collection[int]
-) -> dict[BatchRef, dict[int, bytes]]:
-    """Return the section bodies, salt included, that the derived tables do not have yet."""
-    found: dict[BatchRef, dict[int, bytes]] = {}
-    for chain_ref, seqs in _by_chain(refs):
-        query = select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section, BATCH_SECTION.c.body).where(
-            BATCH_SECTION.c.chain_ref == chain_ref,
-            BATCH_SECTION.c.seq.in_(seqs),
-            BATCH_SECTION.c.section.in_(list(only)),
-            BATCH_SECTION.c.is_projected.is_(False),
-            BATCH_SECTION.c.body.is_not(None),
-        )
-        for seq, section, body in session.connection().execute(query):
-            found.setdefault((chain_ref, seq), {})[section] = bytes(body)
-    return found
-
-
-def settle_batches(
-    session: Session,
-    *,
-    batches: Sequence[Mapping[str, object]],
-    sections: Sequence[Mapping[str, object]],
-) -> None:
-    """Note what was projected.
-
-    Args:
-        session: A writing session.
-        batches: {at_chain, at_seq, utc_start_us, utc_end_us, time_source, decode_state} each.
-        sections: {at_chain, at_seq, at_section} each, of sections that the derived tables have now.
-    """
-    connection = session.connection()
-    if batches:
-        names = ("utc_start_us", "utc_end_us", "time_source", "decode_state")
-        statement = update(BATCH).where(
-            BATCH.c.chain_ref == bindparam("at_chain"), BATCH.c.seq == bindparam("at_seq")
-        )
-        connection.execute(statement.values({name: bindparam(name) for name in names}), list(batches))
-    if sections:
-        connection.execute(
-            update(BATCH_SECTION)
-            .where(
-                BATCH_SECTION.c.chain_ref == bindparam("at_chain"),
-                BATCH_SECTION.c.seq == bindparam("at_seq"),
-                BATCH_SECTION.c.section == bindparam("at_section"),
-            )
-            .values(is_projected=True),
-            list(sections),
-        )
-
-
-def requeue(
-    session: Session, *, chain_refs: Collection[int], state: DecodeState, boot: bytes | None = None
-) -> None:
-    """Queue the batches of some chains that wait in `state`, perhaps only those of one boot."""
-    query = update(BATCH).where(BATCH.c.chain_ref.in_(list(chain_refs)), BATCH.c.decode_state == int(state))
-    if boot is not None:
-        query = query.where(BATCH.c.boot == boot)
-    session.connection().execute(query.values(decode_state=int(DecodeState.PENDING)))
-
-
-def reset_projection(session: Session, *, chain_refs: Collection[int]) -> None:
-    """Queue all batches of some chains, and forget inferred times, before everything is derived anew."""
-    connection = session.connection()
-    wanted = list(chain_refs)
-    connection.execute(
-        update(BATCH)
-        .where(BATCH.c.chain_ref.in_(wanted), BATCH.c.time_source == int(TimeSource.INFERRED))
-        .values(utc_start_us=None, utc_end_us=None, time_source=int(TimeSource.UNKNOWN))
-    )
-    connection.execute(
-        update(BATCH).where(BATCH.c.chain_ref.in_(wanted)).values(decode_state=int(DecodeState.PENDING))
-    )
-    connection.execute(
-        update(BATCH_SECTION).where(BATCH_SECTION.c.chain_ref.in_(wanted)).values(is_projected=False)
-    )
-
-
-def has_erased(session: Session, *, chain_refs: Collection[int]) -> bool:
-    """Whether any section of some chains was erased."""
-    found = session.connection().execute(
-        select(BATCH_SECTION.c.seq)
-        .where(BATCH_SECTION.c.chain_ref.in_(list(chain_refs)), BATCH_SECTION.c.erased_us.is_not(None))
-        .limit(1)
-    )
-    return found.first() is not None
-
-
-def next_start_us(session: Session, *, chain_refs: Collection[int], from_us: int, to_us: int) -> int | None:
-    """Return the earliest start within [from_us, to_us) of a timed batch of some chains, or None."""
-    found: int | None = (
-        session.connection()
-        .execute(
-            select(func.min(BATCH.c.utc_start_us)).where(
-                BATCH.c.chain_ref.in_(list(chain_refs)),
-                BATCH.c.utc_start_us >= from_us,
-                BATCH.c.utc_start_us < to_us,
-            )
-        )
-        .scalar_one()
-    )
-    return found
-
-
-def batches_starting(
-    session: Session, *, chain_refs: Collection[int], from_us: int, to_us: int
-) -> list[StoredBatch]:
-    """Return the timed batches of some chains that start within [from_us, to_us), by start, chain, number."""
-    query = (
-        select(BATCH)
-        .where(
-            BATCH.c.chain_ref.in_(list(chain_refs)),
-            BATCH.c.utc_start_us >= from_us,
-            BATCH.c.utc_start_us < to_us,
-        )
-        .order_by(BATCH.c.utc_start_us, BATCH.c.chain_ref, BATCH.c.seq)
-    )
-    return [_stored_batch(row) for row in session.connection().execute(query)]
-
-
-def seqs_in_time(
-    session: Session, *, chain_ref: int, from_us: int, to_us: int, span_us: int
-) -> tuple[int, int] | None:
-    """Return lowest and highest number of a chain's timed batches that overlap [from_us, to_us), or None."""
-    row = (
-        session.connection()
-        .execute(
-            select(func.min(BATCH.c.seq), func.max(BATCH.c.seq)).where(
-                BATCH.c.chain_ref == chain_ref,
-                BATCH.c.utc_start_us >= from_us - span_us,
-                BATCH.c.utc_start_us < to_us,
-                BATCH.c.utc_end_us >= from_us,
-            )
-        )
-        .one()
-    )
-    return None if row[0] is None else (row[0], row[1])
-
-
-def is_untimed(session: Session, *, chain_ref: int, seq: int) -> bool:
-    """Whether a batch is stored whose time is unknown."""
-    found = session.connection().execute(
-        select(BATCH.c.seq).where(
-            BATCH.c.chain_ref == chain_ref,
-            BATCH.c.seq == seq,
-            BATCH.c.time_source == int(TimeSource.UNKNOWN),
-        )
-    )
-    return found.first() is not None

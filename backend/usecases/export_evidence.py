@@ -21,15 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from backend.domain.receipting import build_receipt, hash_points
 from backend.domain.refusal import Reason, Refusal
-from backend.store.batches import (
-    StoredBatch,
-    batches_in_chain,
-    is_untimed,
-    load_erased,
-    load_links,
-    load_sections,
-    seqs_in_time,
-)
+from backend.store.batch_ranges import batches_in_chain, is_untimed, seqs_in_time
+from backend.store.batches import StoredBatch, load_erased, load_links, load_sections
 from backend.store.chains import StoredChain, list_chains
 from backend.store.devices import list_device_keys
 from backend.store.dictionaries import announcing_seqs

@@ -19,7 +19,8 @@ from backend.domain.batch_time import batch_time
 from backend.domain.ingest import ChainState, Verdict
 from backend.domain.integrity import event_of_refusal, event_of_release, events_of_stored, filled_holes
 from backend.domain.receipting import build_receipt, hash_points
-from backend.store.batches import DecodeState, Retention, add_batches, load_held, load_links, set_pending
+from backend.store.batch_queue import set_pending
+from backend.store.batches import DecodeState, Retention, add_batches, load_held, load_links
 from backend.store.chains import count_chains, known_chains, load_chains, opened_chains, save_chains
 from backend.store.integrity_events import add_events, reported_holes
 from backend.store.quarantine import QuarantinedBatch, Turned, count_turned, keep_refused

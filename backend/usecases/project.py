@@ -24,43 +24,35 @@ from backend.domain.batch_time import BatchTime, TimeSource, anchor_of, batch_ti
 from backend.domain.decoding import check_times, decode_groups
 from backend.domain.integrity import IntegrityEvent, IntegrityKind
 from backend.domain.rollup import MinutePart, minute_parts
-from backend.errors import RefusedError
-from backend.store.batches import (
-    DecodeState,
-    StoredBatch,
-    has_erased,
+from backend.store.batch_queue import (
     pending_batches,
     requeue,
-    reset_projection,
     settle_batches,
     unprojected_sections,
 )
+from backend.store.batches import DecodeState, StoredBatch
 from backend.store.chains import (
     StoredChain,
     chains_by_ref,
-    devices_with_chains,
     refs_of_devices,
     widen_span,
 )
 from backend.store.dictionaries import (
     announce_groups,
     fingerprint,
-    forget_dictionaries,
     load_groups,
     register_signals,
-    signal_refs,
 )
 from backend.store.integrity_events import add_events
 from backend.store.latest import (
     LatestFix,
     LatestValue,
-    forget_latest,
     load_anchors,
     put_anchor,
     put_fix,
     put_latest,
 )
-from backend.store.rollups import add_parts, forget_rollups
+from backend.store.rollups import add_parts
 from protocol.batch import Section, decode_header
 from protocol.dictionary import RawType
 from protocol.envelope import read_sign1
@@ -96,61 +88,6 @@ def project(database: Database, *, now_us: int, limit: int = PROJECT_BATCHES_MAX
         batches = pending_batches(session, limit=limit)
         if batches:
             _Projection(session, batches, now_us=now_us).run()
-    return len(batches)
-
-
-def rebuild(database: Database, *, now_us: int, device_id: str | None = None) -> int:
-    """Delete what was derived, of one device or of all, and derive it again; return the batches it took.
-
-    Raises:
-        RefusedError: Sections have been erased, so what was derived from them could not be derived again.
-    """
-    with database.writing() as session, session.begin():
-        devices = [device_id] if device_id is not None else devices_with_chains(session)
-        for device, chain_refs in refs_of_devices(session, device_ids=devices).items():
-            if has_erased(session, chain_refs=chain_refs):
-                raise RefusedError(
-                    what=f"sections of {device} have been erased",
-                    next_step="keep its derived tables: they hold what the batches no longer do",
-                )
-            refs = list(signal_refs(session, device_id=device).values())
-            forget_rollups(session, signal_refs=refs)
-            forget_latest(session, device_id=device, signal_refs=refs)
-            forget_dictionaries(session, chain_refs=chain_refs)
-            reset_projection(session, chain_refs=chain_refs)
-    total = 0
-    while count := project(database, now_us=now_us):
-        total += count
-    return total
-
-
-def set_aside_next(database: Database, *, now_us: int) -> int:
-    """Mark the next waiting batch unreadable after the program failed on it; return 1, or 0 if none waits."""
-    with database.writing() as session, session.begin():
-        batches = pending_batches(session, limit=1)
-        for batch in batches:
-            chain = chains_by_ref(session, chain_refs=[batch.chain_ref])[batch.chain_ref]
-            settle_batches(
-                session,
-                batches=[
-                    {
-                        "at_chain": batch.chain_ref,
-                        "at_seq": batch.seq,
-                        "utc_start_us": batch.utc_start_us,
-                        "utc_end_us": batch.utc_end_us,
-                        "time_source": int(batch.time_source),
-                        "decode_state": int(DecodeState.UNREADABLE),
-                    }
-                ],
-                sections=[],
-            )
-            event = IntegrityEvent(
-                kind=IntegrityKind.SECTION_UNREADABLE,
-                seq=batch.seq,
-                key=f"{batch.seq}:failed",
-                detail={"code": "FAILED", "problem": "the server failed on it; see its log"},
-            )
-            add_events(session, [(chain.org_id, chain.chain_ref, event)], at_us=now_us)
     return len(batches)
 
 

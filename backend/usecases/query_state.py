@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backend.domain.rollup import MINUTE_US, MinutePart
-from backend.store.batches import DecodeState, count_states
+from backend.store.batch_queue import count_states
 from backend.store.chains import list_chains
 from backend.store.dictionaries import DeviceSignal, list_signals
 from backend.store.latest import load_latest
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from backend.domain.batch_time import TimeSource
+    from backend.store.batches import DecodeState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

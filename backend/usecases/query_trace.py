@@ -19,14 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from backend.domain.decoding import decode_groups
 from backend.domain.trace import Chunk, RowMerger, TraceRows, chunks_of, wanted_groups
-from backend.store.batches import (
-    StoredBatch,
-    batches_in_chain,
-    batches_starting,
-    load_sections,
-    next_start_us,
-    pending_in_chains,
-)
+from backend.store.batch_queue import pending_in_chains
+from backend.store.batch_ranges import batches_in_chain, batches_starting, next_start_us
+from backend.store.batches import StoredBatch, load_sections
 from backend.store.chains import find_chain, list_chains
 from backend.store.dictionaries import load_groups
 from protocol.batch import Section, decode_header

@@ -15,13 +15,16 @@ from backend.domain.batch_time import TimeSource
 from backend.domain.integrity import IntegrityKind
 from backend.domain.rollup import MINUTE_US, combine, has_exact_sum, minute_parts
 from backend.errors import RefusedError
-from backend.store.batches import BATCH, BATCH_SECTION, DecodeState, has_erased
+from backend.store.batch_queue import has_erased
+from backend.store.batches import BATCH, BATCH_SECTION, DecodeState
 from backend.store.chains import CHAIN
 from backend.store.dictionaries import DEVICE_SIGNAL, DICTIONARY_GROUP, list_signals
 from backend.store.integrity_events import page_of_events
 from backend.store.latest import BOOT_CLOCK, LATEST_FIX, LATEST_STATE, load_fix, load_latest
 from backend.store.rollups import ROLLUP_MINUTE
-from backend.usecases.project import project, rebuild, set_aside_next
+from backend.usecases.project import project
+from backend.usecases.rebuild import rebuild
+from backend.usecases.set_aside_batch import set_aside_next
 from protocol.batch import Section, salted, section_ref
 from protocol.dictionary import ColumnDef, RawType, physical
 from protocol.fixes import Fix, Precision

@@ -1,4 +1,4 @@
-"""The trace of a box: values and positions by time, or by place in a chain where the time is unknown."""
+"""The trace of a box by time: values and positions, as JSON pages or files."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,9 +21,10 @@ from backend.api.deps import (
 )
 from backend.api.openapi import problems
 from backend.api.paging import Paging, decode_cursor, encode_cursor
-from backend.api.problems import BAD_CURSOR, CHAIN_NOT_FOUND, INVALID_REQUEST, ProblemError
+from backend.api.problems import BAD_CURSOR, INVALID_REQUEST, ProblemError
 from backend.api.ranges import FromTime, Range, ToTime, checked_range
-from backend.api.routes.state import SignalNames, clock_name, names_of
+from backend.api.routes.signals import SignalNames, checked_names
+from backend.api.routes.state import clock_name
 from backend.api.schemas import EXAMPLE_TIME
 from backend.api.trace_formats import (
     FixRow,
@@ -35,11 +36,9 @@ from backend.api.trace_formats import (
     precision_name,
 )
 from backend.domain.access import Caller, Permission
-from backend.domain.batch_time import TimeSource
-from backend.domain.trace import RowTuple, TraceRows
-from backend.store.chains import find_chain
-from backend.usecases.query_trace import read_chain, read_fixes, read_trace
-from protocol.limits import SEQ_MAX, TRACE_RANGE_US_MAX, TRACE_SIGNALS_MAX
+from backend.domain.trace import RowTuple
+from backend.usecases.query_trace import read_fixes, read_trace
+from protocol.limits import TRACE_RANGE_US_MAX
 
 router = APIRouter(tags=["telemetry"])
 
@@ -173,7 +172,7 @@ def read_trace_by_time(
     are not here: see the box's batches, and read them by chain.
     """
     wanted = checked_range(begin, end, longest_us=TRACE_RANGE_US_MAX)
-    names = _checked_names(signals)
+    names = checked_names(signals)
     if format_ in {TraceFormat.GEOJSON, TraceFormat.GPX} and kind is not TraceKind.FIXES:
         raise ProblemError(INVALID_REQUEST, f"{format_} holds positions: add kind=fixes")
     if kind is TraceKind.FIXES:
@@ -196,13 +195,6 @@ def read_trace_by_time(
         blocks = read_trace(session, from_us=start.from_us, to_us=start.to_us, signals=names, **ask)
         timed = ((row[0], _sample_out(row)) for block in blocks for row in block)
     return _page(timed, scope=scope, start_us=start.from_us, skip=skip, limit=paging.limit)
-
-
-def _checked_names(signals: str | None) -> frozenset[str] | None:
-    names = names_of(signals)
-    if names is not None and len(names) > TRACE_SIGNALS_MAX:
-        raise ProblemError(INVALID_REQUEST, f"at most {TRACE_SIGNALS_MAX} signals at once")
-    return names
 
 
 def _stream(
@@ -282,105 +274,3 @@ def _fix_out(row: FixRow) -> dict[str, object]:
         "precision": precision_name(precision),
         "clock": clock_name(source),
     }
-
-
-class ChainSampleOut(BaseModel):
-    """One value at one place of a chain."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "seq": 7,
-                    "boot": "b0" * 16,
-                    "mono_us": 61_000_000,
-                    "time": None,
-                    "signal": "Vehicle.Speed",
-                    "value": 42.5,
-                    "unit": "km/h",
-                    "clock": "unknown",
-                }
-            ]
-        }
-    )
-
-    seq: int = Field(description="The batch's number.")
-    boot: str = Field(description="The agent's life whose monotonic clock this is, hex.")
-    mono_us: int = Field(description="Monotonic time in that boot, µs.")
-    time: datetime | None = Field(description="UTC, or null while it is unknown.")
-    signal: str = Field(description="Catalogue path if mapped, else `bus.Message.Signal`.")
-    value: int | float | None = Field(description="Physical value; null when it is no number.")
-    unit: str | None = Field(description="Its unit.")
-    clock: str = Field(description="`device`, `inferred` or `unknown`.")
-
-
-class ChainTracePage(BaseModel):
-    """A page of values by place in a chain."""
-
-    items: list[ChainSampleOut] = Field(description="By batch, then time, then name.")
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last.")
-
-
-ChainPath = Annotated[
-    str, Path(pattern="^[0-9a-f]{32}$", description="Chain id, 32 hex digits.", examples=["01" * 16])
-]
-
-
-@router.get(
-    "/devices/{device_id}/chains/{chain}/trace",
-    summary="Trace of a box by place in a chain",
-    dependencies=[allow(Permission.TELEMETRY_READ)],
-    response_model=ChainTracePage,
-)
-def read_trace_by_chain(
-    *,
-    device: OwnDevice,
-    caller: CurrentCaller,
-    session: ReadSession,
-    paging: Paging,
-    chain: ChainPath,
-    first: Annotated[int, Query(ge=1, le=SEQ_MAX, description="First batch.")] = 1,
-    last: Annotated[int, Query(ge=1, le=SEQ_MAX, description="Last batch.")] = SEQ_MAX,
-    signals: SignalNames = None,
-) -> Response:
-    """Return the values of batches first … last of a chain, also of those whose time is unknown."""
-    names = _checked_names(signals)
-    ask = {"org_id": caller.org_id, "device_id": device.device_id}
-    chain_id = bytes.fromhex(chain)
-    if find_chain(session, chain=chain_id, **ask) is None:
-        raise ProblemError(CHAIN_NOT_FOUND)
-    scope = f"chain:{device.device_id}:{chain}:{first}:{last}:{signals}"
-    after = paging.after(scope, int, int)
-    at, skip = (first, 0) if after is None else (int(after[0]), int(after[1]))
-    placed = _placed(
-        read_chain(session, chain=chain_id, first=max(at, first), last=last, signals=names, **ask)
-    )
-    shown = list(islice(placed, max(skip, 0), max(skip, 0) + paging.limit + 1))
-    cursor = None
-    if len(shown) > paging.limit:
-        seq, row, _ = shown[paging.limit - 1]
-        cursor = encode_cursor(scope, [seq, row + 1])
-    return JSONResponse({"items": [item for *_, item in shown[: paging.limit]], "next_cursor": cursor})
-
-
-def _placed(
-    batches: Iterator[tuple[Any, TraceRows]],
-) -> Iterator[tuple[int, int, dict[str, object]]]:
-    """Yield (seq, row within the batch, item)."""
-    for batch, rows in batches:
-        is_timed = batch.time_source is not TimeSource.UNKNOWN
-        for at, (utc_us, mono_us, signal, value, source) in enumerate(rows):
-            yield (
-                batch.seq,
-                at,
-                {
-                    "seq": batch.seq,
-                    "boot": batch.boot.hex(),
-                    "mono_us": mono_us,
-                    "time": iso_us([utc_us])[0] if is_timed else None,
-                    "signal": signal.name,
-                    "value": value,
-                    "unit": signal.unit,
-                    "clock": clock_name(source),
-                },
-            )
