@@ -105,17 +105,10 @@ def encode_fixes(fixes: Sequence[Fix], precision: Precision) -> bytes:
         raise ValueError(f"{len(fixes)} fixes, at most {FIXES_MAX}")
     if precision is Precision.NONE and any(fix.lat_e7 is not None or fix.lon_e7 is not None for fix in fixes):
         raise ValueError("precision NONE allows no position")
-    matrix = np.empty((_WIRE_COLUMNS, len(fixes)), dtype=np.int64)
-    matrix[0] = [fix.t_us for fix in fixes]
-    mask = np.zeros(len(fixes), dtype=np.int64)
-    for place, (name, _, _) in enumerate(_COLUMNS):
-        values = [getattr(fix, name) for fix in fixes]
-        mask |= np.array([value is not None for value in values], dtype=np.int64) << place
-        matrix[2 + place] = _filled(values)
-    matrix[1] = mask
     try:
+        matrix = _matrix(fixes)
         _check(matrix)
-    except ProtocolError as error:
+    except (ProtocolError, OverflowError) as error:  # OverflowError: beyond 64 bits, so beyond any range
         raise ValueError(str(error)) from error
     return codec.encode([precision, len(fixes), _WIRE_COLUMNS, compress(encode_planes(matrix))])
 
@@ -147,6 +140,18 @@ def decode_fixes(data: bytes) -> tuple[Precision | int, list[Fix]]:
         for t_us, *row in zip(times, *present, strict=True)
     ]
     return known(Precision, integer(precision, "fixes precision", least=0, most=ENUM_MAX)), fixes
+
+
+def _matrix(fixes: Sequence[Fix]) -> NDArray[np.int64]:
+    matrix = np.empty((_WIRE_COLUMNS, len(fixes)), dtype=np.int64)
+    matrix[0] = [fix.t_us for fix in fixes]
+    mask = np.zeros(len(fixes), dtype=np.int64)
+    for place, (name, _, _) in enumerate(_COLUMNS):
+        values = [getattr(fix, name) for fix in fixes]
+        mask |= np.array([value is not None for value in values], dtype=np.int64) << place
+        matrix[2 + place] = _filled(values)
+    matrix[1] = mask
+    return matrix
 
 
 def _filled(values: Sequence[int | None]) -> list[int]:
