@@ -313,3 +313,47 @@ NMEA_SENTENCE_BYTES_MAX = 1_024
 SPOOL_QUEUE_MAX = 1_000
 """Effects between the engine and the spool's thread: over an hour of ticks while a disk hangs; then the agent
 starts again."""
+
+# --- Device: agent shell ------------------------------------------------------------------------------------
+
+CAN_LOT_FRAMES_MAX = 4_096
+"""Frames of one lot of a live bus: 25 ms of a 1 Mbit/s bus are < 230, a burst after a stall is more."""
+
+CAN_LOTS_MAX = 256
+"""Lots that wait for the event loop: six seconds of a bus; then frames are dropped, and counted."""
+
+NMEA_LINE_BYTES_MAX = 512
+"""Bytes of one piece handed over by the receiver's thread: a sentence has 82; the rest is cut."""
+
+NMEA_LINES_MAX = 256
+"""Lines that wait for the event loop: half a minute of a receiver."""
+
+UPLINK_IN_FLIGHT_MAX = PUBLISH_WINDOW + 4
+"""Messages without PUBACK: the engine's window of batches, and room for status and requests beside it."""
+
+UPLINK_MESSAGES_MAX = 256
+"""Messages from the broker that wait for the event loop: receipts come again, memory stays flat."""
+
+UPLINK_EVENTS_MAX = 1_024
+"""Connects, losses and PUBACKs that wait for the event loop: far more than can be in flight."""
+
+SPOOL_ANSWERS_MAX = 4 * SPOOL_QUEUE_MAX
+"""Answers of the spool that wait for the event loop: each effect has one at most, each fetch one more."""
+
+UPLINK_LOST_WAIT_S_MAX = 120
+"""Longest pause in s between attempts to connect: a broker that is down for hours needs no storm."""
+
+UPLINK_REFUSED_WAIT_S_MAX = 900
+"""Longest pause in s after a refusal: a person or a renewal undoes it, not another attempt."""
+
+DEVICE_REOPEN_WAIT_S_MAX = 30
+"""Longest pause in s before a bus or a receiver that failed is opened again: plugged in, it works soon."""
+
+HTTP_ANSWER_BYTES_MAX = 65_536
+"""Bytes of a server's answer to a box: two certificates and a handful of keys take about 4 KiB."""
+
+KEY_FILE_BYTES_MAX = 4_096
+"""Bytes of a private key's file: a P-256 key in PEM takes about 240."""
+
+SETTINGS_BYTES_MAX = 65_536
+"""Bytes of `agent.toml`, `trust.json` and `status.json`: pages of text; longer was not written by us."""

@@ -32,6 +32,7 @@ import numpy as np
 
 from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES, FrameFlag, FrameLot
 from device.adapters.back_off import BackOff
+from protocol.limits import CAN_LOT_FRAMES_MAX, DEVICE_REOPEN_WAIT_S_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,13 +42,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOT_US = 25_000  # hand-over period: 20-50 ms keeps latency low and the cost a lot small
-CAN_LOT_FRAMES_MAX = (
-    4_096  # a 1 Mbit/s bus carries < 9 frames a ms: a lot of 25 ms has < 230, a burst after a stall more
-)
 RECEIVE_WAIT_S = 0.025  # an idle bus wakes its thread 40 times a second, so that a stop is quick
 STAMP_AGE_MAX_US = 5_000_000  # a driver's buffer older than this is not a buffer but another clock
 REOPEN_FIRST_S = 0.5
-REOPEN_LONGEST_S = 30.0
 MALFORMED_REOPEN = (
     64  # so many unreadable lines in a row are a wrong bit rate or a wrong device, not line noise
 )
@@ -136,7 +133,7 @@ class CanReader:
         self._put = put
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"can-{settings.bus}", daemon=True)
-        self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=REOPEN_LONGEST_S)
+        self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=DEVICE_REOPEN_WAIT_S_MAX)
         self._lock = threading.Lock()
         self._dropped = 0
         self._is_down_told = False

@@ -3,8 +3,8 @@
 Rules:
 - A line is stamped with the time its end was read. Bytes are passed on as they came, broken ones too: judging
   them is the engine's work, which counts what is garbled.
-- Input without line ends (a wrong baud rate, a binary protocol) is cut into pieces of `LINE_BYTES_MAX`, so
-  that memory stays flat.
+- Input without line ends (a wrong baud rate, a binary protocol) is cut into pieces of `NMEA_LINE_BYTES_MAX`,
+  so that memory stays flat.
 - A port that fails or vanishes is opened again with a growing wait; down and up are each told once.
 - A full queue drops the line and counts it (`take_dropped`): the next second brings a newer one.
 
@@ -27,16 +27,15 @@ from typing import TYPE_CHECKING, Protocol
 import serial
 
 from device.adapters.back_off import BackOff
+from protocol.limits import DEVICE_REOPEN_WAIT_S_MAX, NMEA_LINE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
-LINE_BYTES_MAX = 512  # NMEA 0183 allows 82 characters a sentence, some receivers send longer proprietary ones
 READ_WAIT_S = 0.2  # how long a quiet line blocks the thread, so that a stop is quick
 REOPEN_FIRST_S = 0.5
-REOPEN_LONGEST_S = 30.0
 
 
 class Clock(Protocol):
@@ -92,7 +91,7 @@ class GnssReader:
         self._put = put
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gnss", daemon=True)
-        self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=REOPEN_LONGEST_S)
+        self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=DEVICE_REOPEN_WAIT_S_MAX)
         self._lock = threading.Lock()
         self._dropped = 0
         self._is_down_told = False
@@ -166,8 +165,8 @@ def _cut(data: bytes) -> list[bytes]:
     """
     pieces: list[bytes] = []
     for line in data.splitlines(keepends=True) or [b""]:
-        pieces += [line[start : start + LINE_BYTES_MAX] for start in range(0, len(line), LINE_BYTES_MAX)] or [
-            b""
-        ]
-    is_open = not pieces[-1].endswith((b"\n", b"\r")) and len(pieces[-1]) < LINE_BYTES_MAX
+        pieces += [
+            line[start : start + NMEA_LINE_BYTES_MAX] for start in range(0, len(line), NMEA_LINE_BYTES_MAX)
+        ] or [b""]
+    is_open = not pieces[-1].endswith((b"\n", b"\r")) and len(pieces[-1]) < NMEA_LINE_BYTES_MAX
     return pieces if is_open else [*pieces, b""]

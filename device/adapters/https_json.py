@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from device.adapters.tls import leave_dates_unchecked
 from device.errors import EdgeError
+from protocol.limits import HTTP_ANSWER_BYTES_MAX
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from typing import IO
 
 WAIT_S = 20.0  # for connecting and for each read: a mobile network at its worst
-ANSWER_BYTES_MAX = 65_536  # two certificates and a handful of keys take about 4 KiB
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 MEANINGS = {
@@ -101,7 +101,7 @@ class JsonService:
             HttpError: not reached, not trusted, refused, or not an object of bounded size.
         """
         raw = self._exchange(path, json.dumps(body).encode())
-        if len(raw) > ANSWER_BYTES_MAX:
+        if len(raw) > HTTP_ANSWER_BYTES_MAX:
             raise_unusable("it is too long")
         try:
             answer = json.loads(raw)
@@ -120,7 +120,7 @@ class JsonService:
         )
         try:
             with self._opener.open(request, timeout=WAIT_S) as response:
-                return bytes(response.read(ANSWER_BYTES_MAX + 1))
+                return bytes(response.read(HTTP_ANSWER_BYTES_MAX + 1))
         except urllib.error.HTTPError as refused:
             with refused:
                 _raise_refusal(refused)
@@ -202,7 +202,7 @@ def _raise_tls(failure: ssl.SSLError) -> NoReturn:
 def _raise_refusal(refused: urllib.error.HTTPError) -> NoReturn:
     """Say what the server said, else what its status code says."""
     try:
-        problem = json.loads(refused.read(ANSWER_BYTES_MAX))
+        problem = json.loads(refused.read(HTTP_ANSWER_BYTES_MAX))
     except (ValueError, OSError, http.client.HTTPException):
         problem = None
     said = problem if isinstance(problem, dict) else {}

@@ -30,11 +30,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from device.adapters.durable_file import write_durably
 from device.errors import EdgeError
 from protocol.envelope import SoftwareSigner
+from protocol.limits import KEY_FILE_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY_FILE_BYTES_MAX = 4_096  # a P-256 key in PEM takes about 240 bytes
 FOREIGN_BITS = stat.S_IRWXG | stat.S_IRWXO
 
 

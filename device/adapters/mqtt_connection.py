@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel
 
-from protocol.limits import PUBLISH_WINDOW
+from protocol.limits import UPLINK_IN_FLIGHT_MAX
 from protocol.topics import Up, down_filter, encode_status, up_topic
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ _log = logging.getLogger(__name__)
 CONNECT_WAIT_S = 10.0  # for TCP, TLS and CONNACK each: a mobile network answers within seconds or not at all
 GOODBYE_WAIT_S = 2.0  # for the broker to close after our DISCONNECT; a dead link never would
 STABLE_S = 30.0  # a connection this old was a good one: the next failure waits briefly again
-IN_FLIGHT_MAX = (
-    PUBLISH_WINDOW + 4
-)  # the engine's window of batches, and room for status and requests beside it
 SUBACK_FAILURE = 0x80  # MQTT 3.1.1, 3.9.3
 
 
@@ -191,7 +188,7 @@ class Connection:
         if not self._is_granted or self._ended.is_set():
             return False
         with self._lock:
-            if self._in_flight >= IN_FLIGHT_MAX:
+            if self._in_flight >= UPLINK_IN_FLIGHT_MAX:
                 return False
             self._in_flight += 1
         sent = self._client.publish(topic, payload, qos=1)
@@ -281,7 +278,7 @@ class Connection:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_WAIT_S
-        client.max_inflight_messages_set(IN_FLIGHT_MAX + 1)
+        client.max_inflight_messages_set(UPLINK_IN_FLIGHT_MAX + 1)
         client.tls_set_context(context)
         client.will_set(self._status_topic, encode_status(is_online=False), qos=1)
         client.on_connect = self._on_connect

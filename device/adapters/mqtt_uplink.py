@@ -34,7 +34,7 @@ from device.adapters.mqtt_connection import (
     UplinkSettings,
 )
 from device.adapters.tls import client_context
-from protocol.limits import PAYLOAD_BYTES_MAX
+from protocol.limits import PAYLOAD_BYTES_MAX, UPLINK_LOST_WAIT_S_MAX, UPLINK_REFUSED_WAIT_S_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +43,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOST_FIRST_S, LOST_LONGEST_S = (
-    1.0,
-    120.0,
-)  # a tunnel ends soon; a broker that is down for hours needs no storm
-REFUSED_FIRST_S, REFUSED_LONGEST_S = 30.0, 900.0  # undone by a person or a renewal, not by asking again
+LOST_FIRST_S = 1.0  # a tunnel ends soon
+REFUSED_FIRST_S = 30.0
 
 
 class MqttUplink:
@@ -73,8 +70,10 @@ class MqttUplink:
         self._settings = settings
         self._is_clock_trusted = is_clock_trusted
         self._put = put
-        self._lost_waits = lost_waits or BackOff(first_s=LOST_FIRST_S, longest_s=LOST_LONGEST_S)
-        self._refused_waits = refused_waits or BackOff(first_s=REFUSED_FIRST_S, longest_s=REFUSED_LONGEST_S)
+        self._lost_waits = lost_waits or BackOff(first_s=LOST_FIRST_S, longest_s=UPLINK_LOST_WAIT_S_MAX)
+        self._refused_waits = refused_waits or BackOff(
+            first_s=REFUSED_FIRST_S, longest_s=UPLINK_REFUSED_WAIT_S_MAX
+        )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._connection: Connection | None = None

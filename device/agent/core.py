@@ -38,7 +38,7 @@ from device.events import (
 )
 from device.tbox import TBox
 from protocol.errors import ProtocolError
-from protocol.limits import SPOOL_QUEUE_MAX
+from protocol.limits import SPOOL_ANSWERS_MAX, UPLINK_EVENTS_MAX, UPLINK_MESSAGES_MAX
 from protocol.topics import Down, parse_topic
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tbox.agent")
 
 STOP_S_MAX = 8.0  # for the disk to take the last batch; supervisors kill after ten seconds or more
-MESSAGES_MAX = 256  # messages from the broker while the loop is busy; receipts come again
-LINK_EVENTS_MAX = 1_024  # connects, losses and PUBACKs: far more than can be in flight, so none is lost
-# Each effect has at most one answer and each fetch one more; both are bounded before they get here.
-ANSWERS_MAX = 4 * SPOOL_QUEUE_MAX
 
 
 class Core:
@@ -87,9 +83,9 @@ class Core:
         self._wired = wired
         self._now = now
         self._set_clock = set_clock
-        self._answers = Handover[SpoolEvent | Fetched](ANSWERS_MAX)
-        self._link = Handover[UplinkEvent](LINK_EVENTS_MAX)
-        self._messages = Handover[Arrived](MESSAGES_MAX)
+        self._answers = Handover[SpoolEvent | Fetched](SPOOL_ANSWERS_MAX)
+        self._link = Handover[UplinkEvent](UPLINK_EVENTS_MAX)
+        self._messages = Handover[Arrived](UPLINK_MESSAGES_MAX)
         self._spool = watch(SqliteSpool(home.spool, listener=self._hear_spool))
         self.uplink = MqttUplink(wired.uplink, is_clock_trusted=is_clock_trusted, put=self._hear_uplink)
         self._is_uplink_started = False

@@ -22,13 +22,12 @@ from device.adapters.key_store import KeyName, KeyStore
 from device.errors import EdgeError
 from protocol.errors import ProtocolError
 from protocol.ids import device_id, parse_device_id, public_key_from_cose
+from protocol.limits import SETTINGS_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from protocol.ids import DeviceId
-
-TRUST_BYTES_MAX = 65_536  # a few keys and their successors; what is longer was not written by us
 
 
 class HomeError(EdgeError):
@@ -134,7 +133,7 @@ class AgentHome:
         self.require_enrolled()
         try:
             with self.trust.open("rb") as file:
-                content = json.loads(file.read(TRUST_BYTES_MAX))
+                content = json.loads(file.read(SETTINGS_BYTES_MAX))
             trust = Trust(
                 device=parse_device_id(content["device"]),
                 receipt_keys=_keys(content["receipt_keys"]),

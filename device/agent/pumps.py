@@ -38,6 +38,7 @@ from device.events import (
 )
 from protocol.batch import DropCause
 from protocol.facts import Event as Fact
+from protocol.limits import CAN_LOTS_MAX, NMEA_LINES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +53,6 @@ _log = logging.getLogger("tbox.agent")
 TICK_S = 1.0  # the engine's timers run on it
 STATUS_EVERY = 5  # ticks: who looks at a box waits a moment
 HEALTH_EVERY = 30  # ticks: two readings in a batch of a minute; more would say the same
-CAN_LOTS_MAX = 256  # six seconds of a bus while the loop is busy; then frames are dropped, and counted
-NMEA_LINES_MAX = 256  # half a minute of a receiver
 FIX_2D = 2
 DETAIL_CHARS = 200  # of a driver's own words: enough to know the cause, short enough for a fact
 

@@ -46,16 +46,15 @@ from device.agent.toml_section import Section
 from device.config import BatchLimits, SpoolLimits
 from device.errors import ConfigError
 from protocol.fixes import Precision
+from protocol.limits import BUSES_MAX, SETTINGS_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA = 1
-SETTINGS_BYTES_MAX = 65_536  # a page of text; what is longer is not settings
 PORT_MAX = 65_535
 MEGABYTE = 1_000_000
 SECOND_US = 1_000_000
-BUSES_MAX = 16  # as many as a batch's frames section knows
 LEVELS = ("debug", "info", "warning", "error")
 
 PRECISIONS = {

@@ -22,6 +22,7 @@ from cryptography import x509
 
 from device.agent.settings import AgentSettings, read_settings
 from device.errors import ConfigError, EdgeError
+from protocol.limits import SETTINGS_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from device.agent.health import Readings
     from device.agent.home import AgentHome
-
-STATUS_BYTES_MAX = 65_536  # some hundred readings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,7 @@ def read_status(home: AgentHome) -> Status:
 def _read_written(home: AgentHome) -> tuple[int | None, dict[str, int | float | str | None]]:
     try:
         with home.status.open("rb") as file:
-            content = json.loads(file.read(STATUS_BYTES_MAX))
+            content = json.loads(file.read(SETTINGS_BYTES_MAX))
         return int(content["pid"]), dict(content["readings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, {}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from device.adapters.gnss import LINE_BYTES_MAX, GnssReader, GnssSettings, NmeaLine, ReceiverState
+from device.adapters.gnss import GnssReader, GnssSettings, NmeaLine, ReceiverState
 from device.adapters.system_clock import SystemClock
+from protocol.limits import NMEA_LINE_BYTES_MAX
 from tests.builders.agent import Inbox, PtyDevice
 
 RMC = b"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n"
@@ -49,8 +50,8 @@ def test_bytes_without_line_ends_are_cut_and_passed_on(
     receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState], reader: GnssReader
 ) -> None:
     del reader
-    receiver.say(b"\xb5\x62" * LINE_BYTES_MAX)
-    assert len(inbox.until(NmeaLine).data) <= LINE_BYTES_MAX
+    receiver.say(b"\xb5\x62" * NMEA_LINE_BYTES_MAX)
+    assert len(inbox.until(NmeaLine).data) <= NMEA_LINE_BYTES_MAX
 
 
 def test_a_receiver_that_vanishes_is_told_once_and_read_again_when_it_is_back(

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from device.adapters.enrolment_http import EnrolmentClient
-from device.adapters.https_json import ANSWER_BYTES_MAX, HttpError
+from device.adapters.https_json import HttpError
 from protocol.enrolment import open_enrolment_proof, open_renewal_proof
 from protocol.envelope import SoftwareSigner
 from protocol.ids import device_id
+from protocol.limits import HTTP_ANSWER_BYTES_MAX
 from simulators.pki import CertificateAuthority
 from tests.builders.agent import dated_server_certificate
 from tests.builders.agent_http import DAY, RECEIPT_KEY, Answer, Json, Server, good_answer
@@ -128,7 +129,7 @@ SPOILED: dict[str, Callable[[Json], Json | bytes]] = {
     "the authority's certificate as ours": lambda good: good | {"certificate_pem": good["ca_pem"]},
     "a list": lambda _: b"[]",
     "no JSON": lambda _: b"hello",
-    "too much": lambda _: b" " * (ANSWER_BYTES_MAX + 1),
+    "too much": lambda _: b" " * (HTTP_ANSWER_BYTES_MAX + 1),
 }
 
 

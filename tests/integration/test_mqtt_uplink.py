@@ -13,7 +13,6 @@ import pytest
 
 from device.adapters.back_off import BackOff
 from device.adapters.mqtt_connection import (
-    IN_FLIGHT_MAX,
     Arrived,
     Connected,
     Lost,
@@ -25,6 +24,7 @@ from device.adapters.mqtt_connection import (
 from device.adapters.mqtt_uplink import MqttUplink
 from device.state import BatchKey
 from protocol.ids import ChainId, parse_device_id
+from protocol.limits import UPLINK_IN_FLIGHT_MAX
 from protocol.topics import Down, Up, decode_status, down_topic, up_topic
 from simulators.broker import Broker
 from simulators.pki import CertificateAuthority, Credential
@@ -332,8 +332,8 @@ def test_no_more_is_in_flight_than_the_window_holds(world: BrokerWorld) -> None:
     with StallingProxy(world.broker.port) as proxy, Car(world, port=proxy.port) as car:
         car.connected()
         proxy.go_silent()
-        taken = [car.uplink.publish(BATCH, b"x", key(seq)) for seq in range(1, IN_FLIGHT_MAX + 5)]
-        assert taken == [True] * IN_FLIGHT_MAX + [False] * 4
+        taken = [car.uplink.publish(BATCH, b"x", key(seq)) for seq in range(1, UPLINK_IN_FLIGHT_MAX + 5)]
+        assert taken == [True] * UPLINK_IN_FLIGHT_MAX + [False] * 4
 
 
 def test_every_one_of_many_batches_is_acknowledged_by_its_own_name(world: BrokerWorld) -> None:

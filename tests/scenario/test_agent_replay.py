@@ -171,8 +171,13 @@ def test_a_receiver_log_brings_fixes_and_the_time_of_the_drive(desk: Desk) -> No
     nmea.write_bytes(b"".join(lines) + b"$GPRMC,torn")
     with LedgerBridge(desk.world) as bridge:
         account = desk.replay("--nmea", str(nmea))
-    datas = [stored.opened.data(Section.FIXES) for stored in bridge.ledger.batches.values()]
-    fixes = [fix for data in datas if data for fix in decode_fixes(data)[1]]
+    batches = [bridge.ledger.batches[key].opened for key in sorted(bridge.ledger.batches)]
+    fixes = [
+        fix
+        for data in (opened.data(Section.FIXES) for opened in batches)
+        if data
+        for fix in decode_fixes(data)[1]
+    ]
     assert account["utc_start"] == START
     assert account["fixes"] == 30
     assert [fix.utc_us for fix in fixes] == [START_US + second * 1_000_000 for second in range(30)]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from device.agent.settings import SETTINGS_BYTES_MAX, parse_settings, read_settings
+from device.agent.settings import parse_settings, read_settings
 from device.errors import ConfigError
 from protocol.fixes import Precision
+from protocol.limits import SETTINGS_BYTES_MAX
 
 HOME = Path("/box")
 
