@@ -230,7 +230,7 @@ class TBox:
     def _stop(self, now: Instant) -> None:
         self._is_stopping = True
         self._intake.finish_nmea(now)
-        self._outbox.seal_open(now)
+        self._outbox.seal_last(now)
 
     def _add_bus_fact(self, event: BusChanged, now: Instant) -> None:
         self._outbox.builder.add_event(

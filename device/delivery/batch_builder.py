@@ -5,6 +5,7 @@ Rules:
   as if nothing could be compressed, so a closed batch always fits the wire.
 - Coverage is without holes: a batch begins where the one before it was closed, or at its earliest sample.
 - Frames are accounted: received = decoded + dropped, within each batch.
+- Facts that find no room are counted, and the batch says how many.
 - Ageing is monotonic; UTC is mapped once, when the batch is closed.
 
 It does not decide when to close (`outbox`), number or sign (`seal`).
@@ -55,6 +56,10 @@ FIX_BYTES = 64  # eleven columns at their widest
 FRAME_BYTES = 20  # time, identifier, length and place of arrival; the payload comes on top
 EVENT_BYTES = 32  # CBOR around an event and each of its fields
 EVENTS_SPARE = 128  # room that sealing may need for facts of its own
+# A full batch that cannot be sealed yet (the disk refuses) still takes a few facts, what one lot may bring;
+# beyond that they are left out and counted, or a flapping bus would make it too large to be sealed at all.
+EVENTS_OVER = 48
+EVENT_BYTES_OVER = 16 * 1024
 
 
 def row_bytes(group: GroupDef) -> int:
@@ -104,6 +109,7 @@ class BatchBuilder:
         self._frames: dict[str, list[RawFrames]] = {}
         self._fixes: list[Fix] = []
         self._events: list[Event] = []
+        self._left_out = 0
         self._health: dict[str, int | float | str | None] = {}
         self._drops: Counter[int] = Counter()
         self._received = self._decoded = self._row_count = self._samples = 0
@@ -177,9 +183,14 @@ class BatchBuilder:
         self._touch(fix.t_us, fix.t_us)
 
     def add_event(self, event: Event) -> None:
-        """Add one fact, cut to what the wire can carry."""
+        """Add one fact, cut to what the wire can carry; without room it is only counted."""
         event = clipped(event)
-        self._bytes += _event_bytes(event)
+        size = _event_bytes(event)
+        has_place = len(self._events) < EVENTS_MAX - EVENTS_SPARE + EVENTS_OVER
+        if not has_place or self._bytes + size > self._limits.raw_bytes + EVENT_BYTES_OVER:
+            self._left_out += 1
+            return
+        self._bytes += size
         self._events.append(event)
         self._touch(event.t_us, event.t_us)
 
@@ -225,7 +236,7 @@ class BatchBuilder:
             ),
             drops=dict(sorted(self._drops.items())),
             sections=self._sections(config.precision if has_fixes else None),
-            facts=Facts(dictionary=(), events=tuple(self._events), health=dict(self._health)),
+            facts=Facts(dictionary=(), events=self._all_events(end_us), health=dict(self._health)),
             gids=frozenset(self._groups),
             rank=self._rank(),
             room_bytes=max(0, self._limits.raw_bytes - self._bytes),
@@ -255,6 +266,12 @@ class BatchBuilder:
                 [coarsened(fix, precision) for fix in self._fixes], precision
             )
         return sections
+
+    def _all_events(self, end_us: int) -> tuple[Event, ...]:
+        if not self._left_out:
+            return tuple(self._events)
+        said = Event(t_us=end_us, name="facts_left_out", fields={"count": self._left_out})
+        return (*self._events, said)
 
     def _rank(self) -> SpoolClass:
         if self.is_alarm:

@@ -64,6 +64,7 @@ class Outbox:
         self._hold_until_us = 0
         self._is_greeting_due = False
         self._first: BatchKey | None = None
+        self._is_last_due = False
         self.dictionary = Dictionary(image.dictionary)
         self.uplink = Uplink(config.uplink, seed=config.jitter_seed)
         self.keeper = SpoolKeeper(config.spool, image, uplink=self.uplink, dictionary=self.dictionary)
@@ -83,8 +84,8 @@ class Outbox:
 
     @property
     def is_drained(self) -> bool:
-        """Everything sealed is stored."""
-        return len(self.keeper.queue) == 0
+        """Everything sealed is stored, and nothing waits for its last seal."""
+        return len(self.keeper.queue) == 0 and not self._is_last_due
 
     # --- sealing ---
 
@@ -95,7 +96,13 @@ class Outbox:
         draft = self.builder.close(self.clock.at(now), self._config)
         self.builder = BatchBuilder(self._config.batch, opened_us=draft.mono_end_us)
         self._seal(draft)
+        self._is_last_due = False
         return True
+
+    def seal_last(self, now: Instant) -> None:
+        """No more content comes: close the open batch now, or as soon as queue and chain let us."""
+        self._is_last_due = True
+        self.seal_open(now)
 
     def _seal(self, draft: Draft) -> BatchKey:
         batch = self._sealer.seal(draft, book=self.keeper.book, dictionary=self.dictionary)
@@ -238,7 +245,7 @@ class Outbox:
         """Do what is due: seal, store, seal again, send."""
         limits = self._config.batch
         is_silent = now.mono_us - self.builder.opened_us >= limits.heartbeat_us
-        if self.builder.is_due(now.mono_us) or self.builder.is_full or is_silent:
+        if self.builder.is_due(now.mono_us) or self.builder.is_full or is_silent or self._is_last_due:
             self.seal_open(now)
         if self._is_greeting_due and now.mono_us >= self._hold_until_us:
             self.greet(now)
