@@ -20,25 +20,30 @@ import logging
 import socket
 import ssl
 import threading
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel
 
+from device.adapters.mqtt_events import (
+    Arrived,
+    Connected,
+    Lost,
+    LostReason,
+    Published,
+    UplinkEvent,
+    UplinkSettings,
+)
 from protocol.limits import UPLINK_IN_FLIGHT_MAX
 from protocol.topics import Up, down_filter, encode_status, up_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
     from device.state import BatchKey
-    from protocol.ids import DeviceId
 
 _log = logging.getLogger(__name__)
 
@@ -46,75 +51,6 @@ CONNECT_WAIT_S = 10.0  # for TCP, TLS and CONNACK each: a mobile network answers
 GOODBYE_WAIT_S = 2.0  # for the broker to close after our DISCONNECT; a dead link never would
 STABLE_S = 30.0  # a connection this old was a good one: the next failure waits briefly again
 SUBACK_FAILURE = 0x80  # MQTT 3.1.1, 3.9.3
-
-
-class LostReason(StrEnum):
-    """Why there is no connection."""
-
-    UNREACHABLE = "unreachable"  # name, route, TCP
-    UNTRUSTED = "untrusted"  # the broker's certificate does not convince us, or our own files do not load
-    REFUSED = "refused"  # the broker does not want us: our certificate, our name, our subscription
-    SILENT = "silent"  # no answer within the time of connecting or keepalive
-    CLOSED = "closed"  # the broker or the network ended it
-    ENDED = "ended"  # we did
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
-    """The broker has accepted us and granted our subscription."""
-
-    is_session_present: bool
-    are_dates_checked: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """The connection ended, or an attempt failed."""
-
-    reason: LostReason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """PUBACK for a batch: flow control, never "stored"."""
-
-    key: BatchKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """A message on a topic of ours, unread."""
-
-    topic: str
-    payload: bytes
-
-
-UplinkEvent: TypeAlias = Connected | Lost | Published | Arrived
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UplinkSettings:
-    """Where to connect, and as whom.
-
-    Attributes:
-        device: our id: client id, topics, CN of the certificate.
-        host: name or address as it stands in the broker's certificate.
-        port: TCP port.
-        ca_file: PEM of the authorities we believe.
-        cert_file: PEM of our certificate chain.
-        key_file: PEM of our TLS key.
-        keepalive_s: silence after which the link is tested, seconds; networks forget a quiet connection after
-            minutes.
-    """
-
-    device: DeviceId
-    host: str
-    port: int
-    ca_file: Path
-    cert_file: Path
-    key_file: Path
-    keepalive_s: int = 30
 
 
 class Connection:

@@ -26,13 +26,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from device.adapters.back_off import BackOff
-from device.adapters.mqtt_connection import (
-    Connection,
-    Lost,
-    LostReason,
-    UplinkEvent,
-    UplinkSettings,
-)
+from device.adapters.mqtt_connection import Connection
+from device.adapters.mqtt_events import Lost, LostReason, UplinkEvent, UplinkSettings
 from device.adapters.tls import client_context
 from protocol.limits import PAYLOAD_BYTES_MAX, UPLINK_LOST_WAIT_S_MAX, UPLINK_REFUSED_WAIT_S_MAX
 

@@ -24,7 +24,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from device.adapters.handover import Handover
-from device.adapters.mqtt_connection import Arrived, Connected, Lost, Published, UplinkEvent
+from device.adapters.mqtt_events import Arrived, Connected, Lost, Published, UplinkEvent
 from device.adapters.mqtt_uplink import MqttUplink
 from device.adapters.sqlite_spool import SqliteSpool
 from device.agent.driver import Driver, Fetched

@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from device.agent.core import Core
+from device.agent.replay_clock import Patience, ReplayClock
 from device.agent.replay_log import LEAD_US, SECOND_US
 from device.agent.replay_tally import ReplayTally, WatchedSpool
 from device.agent.wiring import Tuning
 from device.config import BatchLimits, UplinkLimits
 from device.events import FramesReceived, Tick
-from protocol.clock import ClockClass, Instant
-from protocol.limits import PAYLOAD_BYTES_MAX, TIME_US_MAX
+from protocol.limits import PAYLOAD_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,27 +49,6 @@ RECEIPT_WAIT_US = 10 * SECOND_US  # of real time, for a published batch
 HOUR_US = 3_600 * SECOND_US
 HEARTBEAT_US = 24 * HOUR_US  # while it waits for receipts the engine has nothing to say
 TICK_US = 60 * SECOND_US  # how often it persists how far it got: a replay can be run again
-
-
-class ReplayClock:
-    """Virtual time: the log's while it is read, running on while we wait for receipts.
-
-    Args:
-        timeline: gives UTC.
-    """
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._offset_us = timeline.utc_us - LEAD_US
-        self.mono_us = 0
-
-    def reach(self, mono_us: int) -> None:
-        """Go forward to a moment; never back."""
-        self.mono_us = min(max(self.mono_us, mono_us), TIME_US_MAX)
-
-    def now(self) -> Instant:
-        """The present of the drive: UTC by the log's or a person's word, so nobody vouches for its error."""
-        utc = self._offset_us + self.mono_us
-        return Instant(mono_us=self.mono_us, utc_us=utc, clock=ClockClass.RTC, error_us=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +220,7 @@ class Replay:
     async def _wait_for_room(self) -> bool:
         """Let disk and broker keep up; the drive's time stands still. False when the spool stays full."""
         await asyncio.sleep(0)
-        room, patience = _Patience(self._clock, ROOM_WAIT_S), _Patience(self._clock, self._wait_s)
+        room, patience = Patience(self._clock, ROOM_WAIT_S), Patience(self._clock, self._wait_s)
         while not self._stopping.is_set():
             pending, unstored = self._pending(), self._metric("store_queue")
             is_full = unstored >= STORE_AHEAD or pending >= self._spool_pending_max
@@ -256,7 +235,7 @@ class Replay:
 
     async def _wait_for_receipts(self) -> None:
         """Wait until nothing is pending; the engine's timers run on, so that what was lost is sent again."""
-        patience = _Patience(self._clock, self._wait_s)
+        patience = Patience(self._clock, self._wait_s)
         factor = _factor(self._speed)
         before_us = self._clock.mono_us()
         while not self._stopping.is_set():
@@ -288,23 +267,6 @@ class Replay:
 
     def _metric(self, name: str) -> int:
         return self._core.driver.box.metrics().get(name, 0)
-
-
-class _Patience:
-    """How long nothing has moved."""
-
-    def __init__(self, clock: SystemClock, limit_s: float) -> None:
-        self._clock = clock
-        self._limit_us = round(limit_s * SECOND_US)
-        self._since_us = clock.mono_us()
-        self._level: int | None = None
-
-    def is_over(self, level: int) -> bool:
-        """Whether the level has stood still for too long."""
-        now_us = self._clock.mono_us()
-        if level != self._level:
-            self._level, self._since_us = level, now_us
-        return now_us - self._since_us >= self._limit_us
 
 
 def _factor(speed: float | None) -> float:

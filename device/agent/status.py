@@ -6,6 +6,7 @@ secret is shown.
 
 Example:
     >>> from pathlib import Path
+    >>> from device.agent.home import AgentHome
     >>> read_status(AgentHome(Path("/does/not/exist"))).is_enrolled
     False
 """

@@ -20,7 +20,7 @@ from device.acquisition.plausibility import PlausibilityCheck
 from device.acquisition.sample import Sampler, SampleRule
 from device.acquisition.table import DecodeTable
 from device.adapters.key_store import KeyName
-from device.adapters.mqtt_connection import UplinkSettings
+from device.adapters.mqtt_events import UplinkSettings
 from device.agent.settings import AgentSettings, read_settings
 from device.config import SECOND_US, BatchLimits, EngineConfig, UplinkLimits
 from device.errors import ConfigError, EdgeError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from device.adapters.back_off import BackOff
-from device.adapters.mqtt_connection import (
+from device.adapters.mqtt_events import (
     Arrived,
     Connected,
     Lost,
