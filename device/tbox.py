@@ -116,7 +116,7 @@ class TBox:
         levels = {
             "spool_batches": len(outbox.keeper.index),
             "spool_bytes": outbox.keeper.index.bytes_held,
-            "spool_pending": len(outbox.keeper.index.all_pending()),
+            "spool_pending": outbox.keeper.index.pending_count,
             "store_queue": len(outbox.keeper.queue),
             "uplink_in_flight": outbox.uplink.in_flight,
             "chain_seq": outbox.keeper.chain.last_seq,

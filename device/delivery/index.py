@@ -128,9 +128,10 @@ class SpoolIndex:
         """Return every pending batch, oldest chain first, then by seq."""
         return [entry for shelf in self._pending.values() for entry in shelf.values()]
 
-    def pending_count(self, chain: ChainId) -> int:
-        """Return how many batches of a chain have no receipt."""
-        return len(self._pending.get(chain, {}))
+    @property
+    def pending_count(self) -> int:
+        """How many batches have no receipt."""
+        return sum(len(shelf) for shelf in self._pending.values())
 
     def shelf(self, state: EntryState, rank: SpoolClass) -> Iterator[SpoolEntry]:
         """Walk the batches of one state and class, oldest first."""

@@ -282,14 +282,21 @@ def ranges(seqs: Iterable[int]) -> list[tuple[int, int]]:
 class Box:
     """An engine with a real spool in a folder. The link holds what was published until a test delivers it."""
 
-    def __init__(self, home: Path, settings: EngineConfig | None = None, *, has_clock: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        settings: EngineConfig | None = None,
+        *,
+        has_clock: bool = True,
+        boots_before: int = 0,
+    ) -> None:
         self.home = home
         self.settings = settings or config()
         self.now_us = 0
         self.utc_offset_us = TODAY_US
         self.clock = ClockClass.NETWORK if has_clock else ClockClass.NONE
-        self.boots = 0
-        self.draw = Draw(b"box")
+        self.boots = boots_before
+        self.draw = Draw(b"box" + boots_before.to_bytes(4, "big"))
         self.plans = plans()
         self.is_connected = False
         self.wire: deque[tuple[BatchKey, bytes]] = deque()  # published, not yet taken by the backend
@@ -367,10 +374,14 @@ class Box:
             if not self._answers:
                 return
             while self._answers:
-                event = self._answers.popleft()
-                if isinstance(event, BatchStored):
-                    self._newly_stored.append(self._submitted.pop(event.key))
-                self._carry_out(self.engine.handle(event, self.now()))
+                self.take_answer()
+
+    def take_answer(self) -> None:
+        """Give the engine the oldest answer of the spool."""
+        event = self._answers.popleft()
+        if isinstance(event, BatchStored):
+            self._newly_stored.append(self._submitted.pop(event.key))
+        self._carry_out(self.engine.handle(event, self.now()))
 
     def take_stored(self) -> list[SealedBatch]:
         """Return the batches that reached the disk since the last call."""
