@@ -14,7 +14,7 @@ import pytest
 
 from protocol.batch import Section
 from protocol.signals import decode_signals
-from tests.builders.engine import SECOND, Box, Ledger
+from tests.builders.engine import Box, Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVES = 5
