@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 WARNINGS_SHOWN = 5
 SPEED_MAX = 1_000.0
+WAIT_S_MAX = 86_400.0  # a day: who waits longer has forgotten it
 
 
 def replay(
@@ -70,7 +71,8 @@ def replay(
     ] = None,
     precision: Annotated[str, typer.Option(help="Of positions: exact, cell, in_out, none.")] = "exact",
     wait: Annotated[
-        float, typer.Option(help="Longest wait without progress for receipts, seconds.", min=0.0)
+        float,
+        typer.Option(help="Longest wait without progress for receipts, seconds.", min=0.0, max=WAIT_S_MAX),
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -8,6 +8,10 @@ Rules:
 - The NMEA log carries UTC: where UTC of the CAN log is known and the first valid RMC lies within the day
   after it, each sentence stands at its own UTC. Otherwise the first valid RMC is matched to the start of the
   replay.
+- A frame whose time cannot be is left out and counted as an error of the log (`log_times`); so is one that
+  stands before the first of the survey, for a time before the replay's start cannot be told.
+- A sentence that jumps ahead by more than a day is believed when a second one agrees: a receiver's one wrong
+  date must not carry the rest of the drive away.
 - Lots are cut into slices of a second, so that CAN and NMEA interleave and batches age as they did on the
   road.
 
@@ -21,7 +25,9 @@ Example:
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
+import operator
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -31,9 +37,10 @@ import numpy as np
 
 from device.acquisition.lot import FrameLot
 from device.adapters.log_files import LogError, LogErrors, LogReader
+from device.adapters.log_times import credible, without
 from device.errors import EdgeError
 from device.events import FramesReceived, GnssReceived
-from protocol.limits import NMEA_SENTENCE_BYTES_MAX
+from protocol.limits import CLOCK_EARLIEST_US, NMEA_SENTENCE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -49,6 +56,8 @@ SURVEY_FRAMES = (
     100_000  # about two minutes of a full 500 kbit/s bus: every cyclic message has come many times
 )
 SLICE_US = SECOND_US
+UTC_LATEST_US = 4_102_444_800 * SECOND_US  # 2100-01-01: what claims to be later is a mistake
+BUSES_SHOWN = 8
 
 # RMC of any talker: time of day, A for a valid fix, and the date behind six more fields. Source: NMEA 0183
 # v4.11.
@@ -120,7 +129,10 @@ def survey(path: Path, *, bus: str | None, known_ids: Collection[int]) -> Survey
     buses: Counter[str] = Counter()
     known: Counter[str] = Counter()
     ids = np.array(sorted(known_ids), np.uint32)
-    for lot in LogReader(path).lots():
+    reader = LogReader(path)
+    for lot in credible(reader.lots(), reader.errors):
+        if not lot.size:
+            continue
         first = int(lot.t_us.min()) if first is None else min(first, int(lot.t_us.min()))
         frames += lot.size
         buses[lot.bus] += lot.size
@@ -130,7 +142,9 @@ def survey(path: Path, *, bus: str | None, known_ids: Collection[int]) -> Survey
     if first is None:
         raise LogError(path, "no frames in it", "Give a log of a drive.")
     chosen = bus if bus is not None else next(iter(buses))
-    named = ", ".join(f"{name} ({count} frames)" for name, count in buses.items())
+    named = ", ".join(f"{name} ({count} frames)" for name, count in buses.most_common(BUSES_SHOWN))
+    if len(buses) > BUSES_SHOWN:
+        named += f" and {len(buses) - BUSES_SHOWN} more"
     if bus is None and len(buses) > 1:
         raise LogError(path, f"several buses: {named}", "Name the one that the DBC is for with --bus.")
     if bus is not None and bus not in buses:
@@ -148,7 +162,7 @@ def place(found: Survey, *, start_us: int | None, nmea: Path | None, now_us: int
         now_us: the present, µs UTC.
 
     Raises:
-        EdgeError: the NMEA log cannot be read or has no valid RMC.
+        EdgeError: the NMEA log cannot be read or has no valid RMC, or the time found cannot be true.
     """
     rmc = None if nmea is None else _first_rmc(nmea)
     if start_us is not None:
@@ -159,6 +173,7 @@ def place(found: Survey, *, start_us: int | None, nmea: Path | None, now_us: int
         utc, source = rmc, "first valid RMC of the NMEA log"
     else:
         utc, source = now_us, "the present: the log's time stamps are no epoch, and --start was not given"
+    _require_possible(utc, source)
     if rmc is None:
         return Timeline(first_us=found.first_us, utc_us=utc, utc_source=source)
     is_near = 0 <= rmc - utc <= DAY_US
@@ -217,8 +232,14 @@ class DriveLog:
             waiting = next(lines, None)
 
     def _slices(self) -> Iterator[Item]:
-        for lot in self._can.lots():
-            t_us = np.maximum(lot.t_us - self._timeline.first_us + LEAD_US, 0)
+        start_us = self._timeline.first_us - LEAD_US
+        for read in credible(self._can.lots(), self.log_errors):
+            lot = without(
+                read, read.t_us < start_us, self.log_errors, "it stands before the log's first frame"
+            )
+            if not lot.size:
+                continue
+            t_us = lot.t_us - start_us
             slots = t_us // SLICE_US
             cuts = [0, *(np.flatnonzero(np.diff(slots)) + 1).tolist(), lot.size]
             for first, last in itertools.pairwise(cuts):
@@ -236,26 +257,29 @@ class DriveLog:
     def _sentences(self) -> Iterator[Item]:
         if self._nmea is None or self._timeline.nmea_utc_us is None:
             return
-        t_us = LEAD_US
+        t_us, doubted_us = LEAD_US, -DAY_US
         for line in _lines(self._nmea):
             self.nmea_lines += 1
             utc = rmc_utc_us(line)
             if utc is not None:
-                t_us = max(t_us, utc - self._timeline.nmea_utc_us + LEAD_US)
+                said_us = utc - self._timeline.nmea_utc_us + LEAD_US
+                if said_us - t_us <= DAY_US or 0 <= said_us - doubted_us <= DAY_US:
+                    t_us = max(t_us, said_us)
+                doubted_us = said_us
             yield Item(t_us=t_us, event=GnssReceived(t_us=t_us, data=line))
 
 
 def rmc_utc_us(line: bytes) -> int | None:
     """Return UTC of a valid RMC sentence, µs; None for any other line.
 
-    The checksum is the engine's to judge: this only says where on the time line a line stands.
+    It says where on the time line a line stands, so a garbled one must not speak; the engine counts it.
 
     Example:
         >>> rmc_utc_us(b"$GPRMC,102929.50,A,5327.04024,N,00214.41560,W,0.273,,070321,,,A*6B")
         1615112969500000
     """
     found = _RMC.match(line)
-    if found is None:
+    if found is None or not _is_whole(line):
         return None
     hour, minute, second, fraction, day, month, year = found.groups()
     century = 1900 if int(year) >= _CENTURY_PIVOT else 2000
@@ -266,6 +290,28 @@ def rmc_utc_us(line: bytes) -> int | None:
     except ValueError:  # 31 February, or a leap second: the next sentence tells
         return None
     return int(moment.timestamp()) * SECOND_US + round(float(fraction or b"0") * SECOND_US)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a sentence's checksum is there and right."""
+    content, _, given = line[1:].rstrip().rpartition(b"*")
+    return given.upper() == b"%02X" % functools.reduce(operator.xor, content, 0)
+
+
+def _require_possible(utc_us: int, source: str) -> None:
+    """Refuse a time that no reader would believe, before a whole drive is recorded without time.
+
+    Raises:
+        EdgeError: it is before 2010 or after 2100.
+    """
+    if CLOCK_EARLIEST_US <= utc_us < UTC_LATEST_US:
+        return
+    raise EdgeError(
+        f"UTC of the first frame would be {utc_us / SECOND_US:.0f} s since 1970 ({source})",
+        is_transient=False,
+        meaning="no clock before 2010 or after 2100 is believed, so the drive would be stored without time",
+        next_step="say when the drive began with --start, like 2026-11-24T08:00:00Z",
+    )
 
 
 def _first_rmc(path: Path) -> int:
