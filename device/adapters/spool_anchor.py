@@ -9,6 +9,7 @@ Rules:
 It reads no database; `origin_after` compares what the spool holds with what the anchor remembers.
 
 Example:
+    >>> from pathlib import Path
     >>> AnchorKeeper(Path("/nonexistent/anchor.json")).read() is None
     True
 """

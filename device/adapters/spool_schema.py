@@ -12,6 +12,7 @@ It knows no batch and no chain (`spool_tables` does).
 
 Example:
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     connection = open_database(Path(folder, "spool.sqlite"))
     ...     connection.execute("PRAGMA user_version").fetchone()
@@ -24,7 +25,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from device.errors import SpoolError, SpoolTooNewError
+from device.errors import SpoolTooNewError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,8 +91,8 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     Raises:
         SpoolTooNewError: A newer version wrote it.
-        SpoolError: Another agent holds it, or the disk refused.
-        sqlite3.DatabaseError: The file is not a database, or damaged; the caller moves it aside.
+        sqlite3.Error: Another agent holds it, the disk refused, or the file is damaged: `spool_errors`
+        tells which.
     """
     path.touch(mode=0o600)  # before SQLite makes it: the salts' secret lives in it
     connection = sqlite3.connect(
@@ -130,37 +131,23 @@ def require_sound(connection: sqlite3.Connection) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    try:
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA_VERSION:
-            raise SpoolTooNewError(
-                f"{path}: spool of schema {version}, this program knows {SCHEMA_VERSION}",
-                is_transient=False,
-                meaning="a newer version of the agent wrote it; nothing in it was touched",
-                next_step="start the newer agent again, or move the file away to begin a new chain",
-            )
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("BEGIN IMMEDIATE")  # takes the lock for good: see locking_mode
+    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise SpoolTooNewError(
+            f"{path}: spool of schema {version}, this program knows {SCHEMA_VERSION}",
+            is_transient=False,
+            meaning="a newer version of the agent wrote it; nothing in it was touched",
+            next_step="start the newer agent again, or move the file away to begin a new chain",
+        )
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("BEGIN IMMEDIATE")  # takes the lock for good: see locking_mode
+    if version < SCHEMA_VERSION:  # else nothing is written: an agent must start on a full disk, too
         for step in _STEPS[version:]:
             for statement in step.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise SpoolError(
-                f"{path}: another process uses this spool",
-                is_transient=True,
-                meaning="two agents on one spool would seal two batches under one number",
-                next_step="end the other agent",
-            ) from error
-        raise SpoolError(
-            f"{path}: {error}",
-            is_transient=True,
-            meaning="the disk refused to open the spool",
-            next_step="look at free space, mount state and permissions of the agent's home",
-        ) from error
+    connection.execute("COMMIT")

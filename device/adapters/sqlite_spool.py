@@ -35,11 +35,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from device.adapters import spool_tables
-from device.adapters.spool_anchor import AnchorKeeper, origin_after
+from device.adapters.spool_anchor import Anchor, AnchorKeeper, origin_after
+from device.adapters.spool_errors import is_damage, is_hesitation, refusal_to_open, store_failure
 from device.adapters.spool_schema import move_aside, open_database, require_sound
 from device.effects import SpoolEffect, StartChain, StoreBatch
 from device.errors import SpoolError
-from device.events import BatchDamaged, StoreFailed, StoreFailure
+from device.events import BatchDamaged, StoreFailed
 from protocol.batch import OriginKind
 from protocol.errors import ProtocolError
 from protocol.limits import SPOOL_QUEUE_MAX
@@ -56,7 +57,6 @@ __all__ = ["SqliteSpool"]
 _log = logging.getLogger(__name__)
 
 PAGES_MAX = 4_294_967_294  # SQLite's own limit
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _CLOSE_S = 30.0  # the thread finishes what is queued; a disk that takes longer than this has failed
 
 
@@ -120,20 +120,9 @@ class SqliteSpool:
         anchor = self._anchor.read()
         notes: list[str] = []
         try:
-            image = self._open(is_suspect=anchor is not None and anchor.is_suspect)
-        except (sqlite3.DatabaseError, ProtocolError) as error:
-            aside = move_aside(self._path)
-            notes.append(f"spool damaged, kept as {aside.name}")
-            _log.error("spool damaged path=%s kept=%s error=%s", self._path, aside, error)
-            image = self._open(is_suspect=False)
-        origin = origin_after(image, anchor, was_damaged=bool(notes))
-        if origin is not None:
-            notes.append(f"new chain: {OriginKind(origin.kind).name}")
-            self._in_transaction(
-                lambda connection: spool_tables.begin_chain(connection, origin, self._entropy)
-            )
-            image = spool_tables.load(self._own())
-        assert image is not None, "a chain was just begun"
+            image = self._open_or_replace(anchor, notes)
+        except sqlite3.Error as error:
+            raise refusal_to_open(str(self._path), error) from error
         self._anchor.note_chain(image.chain)
         self._anchor.write()
         self._has_ended = False
@@ -180,6 +169,27 @@ class SqliteSpool:
             connection.close()
             raise
         self._connection = connection
+        return image
+
+    def _open_or_replace(self, anchor: Anchor | None, notes: list[str]) -> SpoolImage:
+        """Open the file, replace one that is damaged, and begin a chain where there is none to go on with."""
+        try:
+            image = self._open(is_suspect=anchor is not None and anchor.is_suspect)
+        except (sqlite3.DatabaseError, ProtocolError) as error:
+            if isinstance(error, sqlite3.Error) and is_hesitation(error):
+                raise
+            aside = move_aside(self._path)
+            notes.append(f"spool damaged, kept as {aside.name}")
+            _log.warning("spool damaged path=%s kept=%s error=%s", self._path, aside, error)
+            image = self._open(is_suspect=False)
+        origin = origin_after(image, anchor, was_damaged=bool(notes))
+        if origin is not None:
+            notes.append(f"new chain: {OriginKind(origin.kind).name}")
+            self._in_transaction(
+                lambda connection: spool_tables.begin_chain(connection, origin, self._entropy)
+            )
+            image = spool_tables.load(self._own())
+        assert image is not None, "a chain was just begun"
         return image
 
     def _own(self) -> sqlite3.Connection:
@@ -248,10 +258,13 @@ class SqliteSpool:
                 ]
             )
         except sqlite3.Error as error:
-            if _code(error) in _DAMAGE:
+            if is_damage(error):
                 raise
             if isinstance(effect, StoreBatch):
-                self._listener(StoreFailed(key=effect.batch.key, reason=_reason(error), detail=str(error)))
+                reason = store_failure(error)
+                self._listener(StoreFailed(key=effect.batch.key, reason=reason, detail=str(error)))
+                    StoreFailed(key=effect.batch.key, reason=store_failure(error), detail=str(error))
+                )
             else:
                 self._owed.append(effect)
                 _log.warning("spool owes an effect effect=%s error=%s", type(effect).__name__, error)
@@ -300,17 +313,3 @@ class SqliteSpool:
             payload = None
             _log.warning("spool cannot read batch=%s error=%s", command.key, error)
         command.give(payload)
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _reason(error: sqlite3.Error) -> StoreFailure:
-    match _code(error):
-        case sqlite3.SQLITE_FULL:
-            return StoreFailure.FULL
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return StoreFailure.BUSY
-        case _:
-            return StoreFailure.IO

@@ -11,7 +11,8 @@ It decides nothing (`spool_policy`, `uplink`, `receipt_rules` do).
 Example:
     >>> index = SpoolIndex()
     >>> key = BatchKey(chain=ChainId(bytes(16)), seq=1)
-    >>> index.add(IndexEntry(key=key, digest=b"", size=10, rank=SpoolClass.BULK, state=EntryState.PENDING))
+    >>> pending = (SpoolClass.BULK, EntryState.PENDING)
+    >>> _ = index.add(IndexEntry(key=key, digest=b"", size=10, rank=pending[0], state=pending[1]))
     >>> (key in index, index.bytes_held)
     (True, 4608)
 """

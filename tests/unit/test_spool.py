@@ -397,3 +397,15 @@ def test_what_was_submitted_before_the_close_is_carried_out(opened: Opened, home
     with pytest.raises(SpoolError, match="thread has ended"):
         opened.spool.submit(ReadBatch(key=NOTHING))
     again.spool.close()
+
+
+def test_opening_a_spool_writes_nothing_so_that_an_agent_starts_on_a_full_disk(
+    opened: Opened, home: Path
+) -> None:
+    [batch] = opened.store()
+    opened.spool.close()
+    before = (home / "spool.sqlite").read_bytes()
+    again = Opened(home)
+    assert again.spool.fetch(batch.key).result() == batch.payload
+    again.spool.close()
+    assert (home / "spool.sqlite").read_bytes() == before
