@@ -263,8 +263,6 @@ class SqliteSpool:
             if isinstance(effect, StoreBatch):
                 reason = store_failure(error)
                 self._listener(StoreFailed(key=effect.batch.key, reason=reason, detail=str(error)))
-                    StoreFailed(key=effect.batch.key, reason=store_failure(error), detail=str(error))
-                )
             else:
                 self._owed.append(effect)
                 _log.warning("spool owes an effect effect=%s error=%s", type(effect).__name__, error)
