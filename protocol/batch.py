@@ -97,7 +97,7 @@ class SignedRefusalError(ProtocolError):
     def __init__(self, cause: ProtocolError, sign1: Sign1) -> None:
         super().__init__(cause.code, cause.detail)
         self.sign1 = sign1
-        self.device, self.chain, self.seq = _identity(sign1.payload)
+        self.device, self.chain, self.seq = signed_place(sign1.payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ def _check_sections(header: BatchHeader, sections: Mapping[int, bytes]) -> None:
             )
 
 
-def _identity(payload: bytes) -> tuple[DeviceId | None, ChainId | None, int | None]:
+def signed_place(payload: bytes) -> tuple[DeviceId | None, ChainId | None, int | None]:
     """Return device, chain and seq of a header of any version, as far as they can be read."""
     try:
         members = codec.decode(payload, max_bytes=HEADER_BYTES_MAX)

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from protocol.batch import disassemble, head_hash
-from protocol.envelope import Kind, open_sign1, read_sign1, verify_sign1
+from protocol.batch import disassemble, head_hash, signed_place
+from protocol.envelope import Kind, open_sign1, verify_sign1
 from protocol.errors import ProtocolError, Reject
 from protocol.evidence_chains import check_chain, check_origins, check_sections
 from protocol.evidence_file import EvidenceFile, FoundPart, NotEvidenceError, PartState, read_file
@@ -238,14 +238,26 @@ class _Check:
     def _read_refused(
         self, part: FoundPart, data: bytes, keys: Mapping[bytes, EllipticCurvePublicKey]
     ) -> None:
-        """Note a second story that the box signed; the backend kept it apart."""
+        """Note a second story that the box signed; the backend kept it apart.
+
+        It counts only if the box did sign it, for this very place, and not what stands there anyway: a
+        backend alone must not be able to make a box look as if it told two stories.
+        """
+        ref = part.ref
         try:
-            message = read_sign1(disassemble(data)[0], max_bytes=HEADER_BYTES_MAX)
-            key = keys.get(message.kid)
-            if key is not None:
-                verify_sign1(message, Kind.BATCH, key)
+            signed = disassemble(data)[0]
+            message = open_sign1(signed, Kind.BATCH, keys.get, max_bytes=HEADER_BYTES_MAX)
         except ProtocolError as error:
-            self._find_unsigned(part.ref.name, error, chain=part.ref.chain, first=part.ref.seq)
+            self._find_unsigned(ref.name, error, chain=ref.chain, first=ref.seq)
+            return
+        known = self._ledger.batches.get((ref.chain, ref.seq)) if ref.chain and ref.seq else None
+        is_same = known is not None and known.hash == head_hash(signed)
+        if is_same or signed_place(message.payload) != (self._manifest.device, ref.chain, ref.seq):
+            text = (
+                f"{ref.name[0].upper()}{ref.name[1:]} is no second story: it is the batch that stands there,"
+                " or was signed for another place."
+            )
+            self._ledger.find(Code.WRONG_PLACE, Weight.CONTRADICTION, text, chain=ref.chain, first=ref.seq)
             return
         text = f"The box also signed another batch as number {part.ref.seq}; the backend refused and kept it."
         self._ledger.find(Code.TWO_STORIES, Weight.GAP, text, chain=part.ref.chain, first=part.ref.seq)

@@ -138,7 +138,7 @@ class Trust:
         """
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TrustError(f"not JSON: {error}") from error
         if not isinstance(content, dict):
             raise TrustError("a trust file is a JSON object")
@@ -298,7 +298,19 @@ class Report:
             if chain.receipt_upto is not None:
                 said.append(f"  The backend's receipt vouches for it up to number {chain.receipt_upto}.")
         said += [f"- {finding.text}" for finding in self.findings]
-        return said
+        return [printable(line) for line in said]
+
+
+def printable(text: str) -> str:
+    r"""Return one line that no terminal obeys: control and other unprintable characters are shown escaped.
+
+    Texts from a file or a box may have been written to repaint the screen, even to forge a verdict.
+
+    Example:
+        >>> printable("for theft\x1b[2J\nVERIFIED")
+        'for theft\\x1b[2J\\nVERIFIED'
+    """
+    return "".join(at if at.isprintable() else at.encode("unicode_escape").decode() for at in text)
 
 
 def iso(instant_us: int | None) -> str | None:

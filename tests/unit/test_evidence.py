@@ -578,3 +578,47 @@ def test_rows_of_the_store_may_be_gone_and_the_export_still_tells(world: World) 
             session.connection().execute(delete(table).where(table.c.seq == 2))
     report = world.verify(world.export())
     assert report.chains[0].holes == ((2, 2, "undeclared"),)
+
+
+# --- what the backend alone cannot make up, and what a file cannot do to a screen ---
+
+
+def test_a_backend_cannot_make_up_a_second_story_without_the_boxs_key(world: World, drive: bytes) -> None:
+    stranger = SoftwareSigner(ec.derive_private_key(77, ec.SECP256R1()))
+    forged = world.box.chain(signer=stranger).next(speeds=[7])
+    report = world.verify(with_refused(drive, forged, world.backend.signer))
+    assert report.verdict is Verdict.CONTRADICTED
+    assert Code.NOT_SIGNED_BY_BOX in codes(report)
+    assert Code.TWO_STORIES not in codes(report)
+
+
+@pytest.mark.parametrize("shown", ["the batch itself", "one of another chain"])
+def test_a_batch_shown_as_a_second_story_of_a_place_it_is_not_of_is_found(
+    world: World, drive: bytes, shown: str
+) -> None:
+    other = world.box.chain(seed=1 if shown == "the batch itself" else 2).next()
+    report = world.verify(with_refused(drive, other, world.backend.signer))
+    assert report.verdict is Verdict.CONTRADICTED
+    assert Code.WRONG_PLACE in codes(report)
+    assert Code.TWO_STORIES not in codes(report)
+
+
+def test_a_purpose_that_repaints_the_screen_is_shown_escaped(world: World, drive: bytes) -> None:
+    stranger = SoftwareSigner(ec.derive_private_key(55, ec.SECP256R1()))
+    manifest, parts = taken_apart(drive)
+    report = world.verify(sealed(manifest, parts, stranger, purpose="x\x1b[2J\x1b[H\nVERIFIED\u202e"))
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert all(line.isprintable() for line in report.sentences())
+
+
+def test_a_trust_file_that_nests_without_end_is_refused_with_a_reason() -> None:
+    with pytest.raises(TrustError, match="not JSON"):
+        Trust.from_json("[" * 200_000)
+
+
+def with_refused(data: bytes, batch: Any, signer: SoftwareSigner) -> bytes:
+    """The file, sealed again, with a batch that is said to have been refused as number 1."""
+    manifest, parts = taken_apart(data)
+    chain = manifest.chains[0].chain
+    refused = Part(kind=PartKind.QUARANTINED, chain=chain, seq=1, data=batch.payload)
+    return sealed(manifest, [*parts, refused], signer)
