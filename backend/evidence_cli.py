@@ -69,7 +69,9 @@ def export(
         name = parse_device_id(device)
         query = urlencode({"from": _checked_time(begin), "to": _checked_time(end)})
         path = f"/v1/devices/{name}/evidence?{query}"
-        data = _get(api, path, key_file=key_file, ca=ca, headers={"Access-Purpose": purpose})
+        data = _get(
+            api, path, key_file=key_file, ca=ca, headers={"Access-Purpose": _checked_purpose(purpose)}
+        )
         out.write_bytes(data)
     except (_CannotError, ProtocolError, OSError) as error:
         _end(error)
@@ -172,6 +174,13 @@ def _end(error: Exception) -> None:
     raise typer.Exit(1) from error
 
 
+def _checked_purpose(text: str) -> str:
+    """Return a purpose that a header can carry; which ones there are, the server knows."""
+    if not text.isascii() or not text.isprintable():
+        raise _CannotError(f"{text!r} is not one of the purposes that the server knows, e.g. dispute")
+    return text
+
+
 def _checked_time(text: str) -> str:
     """Return an RFC 3339 time that has an offset, as it was given."""
     try:
@@ -192,16 +201,20 @@ def _get(
         _CannotError: the address is none, the server does not answer, or says no.
         OSError: the key file or the authority cannot be read.
     """
-    place = urlsplit(api)
-    key = key_file.read_text("utf-8").strip()
+    key = _key_in(key_file)
+    try:
+        place = urlsplit(api)
+        port = place.port
+    except ValueError as error:
+        raise _CannotError(f"{api} is not an address like https://tbox.example") from error
     match place.scheme:
         case "https":
             context = ssl.create_default_context(cafile=None if ca is None else str(ca))
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                place.hostname or "", place.port, timeout=TIMEOUT_S, context=context
+                place.hostname or "", port, timeout=TIMEOUT_S, context=context
             )
         case "http":
-            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=TIMEOUT_S)
+            connection = http.client.HTTPConnection(place.hostname or "", port, timeout=TIMEOUT_S)
         case _:
             raise _CannotError(f"{api} is not an address like https://tbox.example")
     try:
@@ -216,6 +229,14 @@ def _get(
     if answer.status != _OK:
         raise _CannotError(f"{api} says {answer.status}: {_problem(body)}")
     return body
+
+
+def _key_in(file: Path) -> str:
+    """Return the API key in a file, checked to be something that a header can carry."""
+    key = file.read_bytes().strip()
+    if not key or not key.isascii() or not key.decode("ascii", "replace").isprintable():
+        raise _CannotError(f"{file} does not hold an API key, one line like tbox_…")
+    return key.decode("ascii")
 
 
 def _problem(body: bytes) -> str:

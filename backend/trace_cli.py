@@ -23,8 +23,9 @@ from backend.domain.trace import TraceRows
 from backend.errors import NotFoundError, RefusedError
 from backend.store.devices import Device, locate_device
 from backend.usecases.query_state import latest_utc_us
-from backend.usecases.query_trace import read_trace
+from backend.usecases.query_trace import find_unknown_signals, read_trace
 from backend.usecases.rebuild import rebuild as derive_again
+from protocol.evidence_report import printable
 from protocol.limits import TRACE_RANGE_US_MAX
 
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
@@ -65,13 +66,17 @@ def trace(
     with open_instance(home) as instance, instance.database.reading() as session:
         box = _found(session, device)
         from_us, to_us = _range(session, box, begin=begin, end=end)
+        names = None if signals is None else frozenset(name for name in signals.split(",") if name)
+        unknown = find_unknown_signals(session, org_id=box.org_id, device_id=box.device_id, names=names)
+        if unknown:
+            raise RefusedError(what=f"the box has no signal {printable(', '.join(unknown))}")
         blocks = read_trace(
             session,
             org_id=box.org_id,
             device_id=box.device_id,
             from_us=from_us,
             to_us=to_us,
-            signals=None if signals is None else frozenset(signals.split(",")),
+            signals=names,
         )
         match format_:
             case TraceText.CSV:
@@ -149,4 +154,5 @@ def _text_lines(blocks: Iterable[TraceRows]) -> Iterator[str]:
     for block in blocks:
         times = iso_us(block.utc_us.tolist())
         for time, (_, _, signal, value, _) in zip(times, block, strict=True):
-            yield f"{time}  {signal.name:<40}  {'-' if value is None else value} {signal.unit or ''}".rstrip()
+            shown = "-" if value is None else value
+            yield printable(f"{time}  {signal.name:<40}  {shown} {signal.unit or ''}".rstrip())

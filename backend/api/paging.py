@@ -19,6 +19,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
@@ -30,6 +31,7 @@ from backend.api.problems import BAD_CURSOR, ProblemError
 from protocol.limits import CURSOR_CHARS_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, TIME_US_MAX
 
 _CHECK_BYTES = 8
+_SURROGATES = re.compile("[\ud800-\udfff]")  # JSON can name them, UTF-8 and so a database cannot
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -76,9 +78,11 @@ def _check(scope: str, text: bytes) -> bytes:
 
 
 def _is_key(key: object) -> bool:
-    """Whether this is a list of texts and of numbers that fit a column."""
+    """Whether this is a list of texts that a database can hold, and of numbers that fit a column."""
     return isinstance(key, list) and all(
-        isinstance(part, str) or (type(part) is int and -TIME_US_MAX <= part <= TIME_US_MAX) for part in key
+        (isinstance(part, str) and not _SURROGATES.search(part))
+        or (type(part) is int and -TIME_US_MAX <= part <= TIME_US_MAX)
+        for part in key
     )
 
 

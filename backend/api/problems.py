@@ -65,6 +65,7 @@ RANGE_REVERSED: Final = _kind("reversed-range", "The range ends before it begins
 RANGE_TOO_LONG: Final = _kind(
     "range-too-long", "The range is longer than one request may ask", _S.UNPROCESSABLE_ENTITY
 )
+UNKNOWN_SIGNAL: Final = _kind("unknown-signal", "The box has no signal of this name", _S.UNPROCESSABLE_ENTITY)
 CHAIN_NOT_FOUND: Final = _kind("chain-not-found", "The box has no such chain", _S.NOT_FOUND)
 INTERNAL: Final = _kind("internal", "The server failed", _S.INTERNAL_SERVER_ERROR)
 DATABASE_BUSY: Final = _kind("database-busy", "The database does not answer", _S.SERVICE_UNAVAILABLE)

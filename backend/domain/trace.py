@@ -28,7 +28,7 @@ from backend.domain.batch_time import TimeSource
 from protocol.dictionary import RawType, physical
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -91,6 +91,16 @@ def is_wanted(group: GroupDef, column: ColumnDef, wanted: Collection[str] | None
     if wanted is None:
         return True
     return column.path in wanted or f"{group.bus}.{group.message}.{column.signal}" in wanted
+
+
+def unknown_names(dictionaries: Iterable[Mapping[int, GroupDef]], wanted: Collection[str]) -> list[str]:
+    """Return the names that no announced signal has, sorted; none while nothing is announced at all."""
+    groups = [group for dictionary in dictionaries for group in dictionary.values()]
+    if not groups:
+        return []
+    known = {column.path for group in groups for column in group.columns}
+    known |= {f"{group.bus}.{group.message}.{column.signal}" for group in groups for column in group.columns}
+    return sorted(set(wanted) - known)
 
 
 def wanted_groups(

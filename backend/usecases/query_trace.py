@@ -18,7 +18,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from backend.domain.decoding import decode_groups
-from backend.domain.trace import Chunk, RowMerger, TraceRows, chunks_of, wanted_groups
+from backend.domain.trace import (
+    Chunk,
+    RowMerger,
+    TraceRows,
+    chunks_of,
+    unknown_names,
+    wanted_groups,
+)
 from backend.store.batch_queue import pending_in_chains
 from backend.store.batch_ranges import batches_in_chain, batches_starting, next_start_us
 from backend.store.batches import StoredBatch, load_sections
@@ -79,6 +86,19 @@ def read_trace(
             yield rows
     if rows := merger.release(before_us=None):
         yield rows
+
+
+def find_unknown_signals(
+    session: Session, *, org_id: str, device_id: str, names: Collection[str] | None
+) -> list[str]:
+    """Return the names that no signal of the box has: an empty trace for a misspelt one would be a lie.
+
+    A box that has announced nothing yet has no wrong names either.
+    """
+    if not names:
+        return []
+    chain_refs = [chain.chain_ref for chain in list_chains(session, org_id=org_id, device_id=device_id)]
+    return unknown_names(_dictionaries(session, chain_refs).values(), names)
 
 
 def read_chain(

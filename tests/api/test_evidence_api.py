@@ -198,6 +198,10 @@ def test_a_trust_file_is_made_from_an_agents_home(world: World) -> None:
         ({"--api": "ftp://somewhere"}, "not an address"),
         ({"--api": "http://127.0.0.1:1"}, "does not answer"),
         ({"--key-file": "/nowhere/key"}, "No such file"),
+        ({"--api": "http://127.0.0.1:abc"}, "not an address"),
+        ({"--api": "http://[::1"}, "not an address"),
+        ({"--purpose": "\u4e89\u8bae"}, "purposes"),
+        ({"--purpose": "dispute\r\nX-Other: 1"}, "purposes"),
     ],
 )
 def test_a_wrong_export_says_what_is_wrong_in_one_line(
@@ -216,6 +220,16 @@ def test_a_wrong_export_says_what_is_wrong_in_one_line(
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (world.folder / "x.tbe").exists()
+
+
+@pytest.mark.parametrize("content", [b"a\nb", b"\xff", "\u00e9".encode(), b""])
+def test_a_key_file_that_holds_no_key_is_named(world: World, content: bytes) -> None:
+    file = world.folder / "no.key"
+    file.write_bytes(content)
+    where = ("--device", world.box.device, "--from", RANGE["from"], "--to", RANGE["to"])
+    done = run("export", "--api", "http://127.0.0.1:1", "--key-file", file, *where, "--out", "/dev/null")
+    assert done.exit_code == 1
+    assert "does not hold an API key" in done.stderr
 
 
 def test_a_refusal_of_the_server_is_passed_on(world: World) -> None:
@@ -268,6 +282,7 @@ def test_the_operator_prints_all_of_an_interval(world: World, format_: str, line
         (("trace", "00" * 32), 6),
         (("trace", "DEVICE", "--from", "2026-11-24T06:00:00"), 7),
         (("trace", "DEVICE", "--from", "soon"), 7),
+        (("trace", "DEVICE", "--signals", "Vehicle.Spead"), 7),
         (("trace", "DEVICE", "--from", RANGE["to"], "--to", RANGE["from"]), 7),
         (("rebuild", "--device", "00" * 32), 6),
     ],

@@ -136,9 +136,30 @@ def test_a_signal_is_found_by_path_or_by_message_and_name(world: World, name: st
     assert {row["signal"] for row in rows} == {"Vehicle.Speed"}
 
 
-def test_a_name_that_is_no_signal_gives_nothing(world: World) -> None:
+@pytest.mark.parametrize("names", ["pt.WHEELS.Nothing", "Vehicle.Speed,Vehicle.Spead", "\x00"])
+@pytest.mark.parametrize("path", ["/trace", "/rollups", f"/chains/{'01' * 16}/trace"])
+def test_a_name_that_is_no_signal_of_the_box_is_named_and_not_answered_with_nothing(
+    world: World, path: str, names: str
+) -> None:
     world.take(world.box.chain().next())
-    assert world.ok("/trace", signals="pt.WHEELS.Nothing", **RANGE)["items"] == []
+    answer = world.get(path, signals=names, **({} if "chains" in path else RANGE))
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("unknown-signal")
+    assert answer.json()["detail"].startswith(names.rsplit(",", maxsplit=1)[-1])
+
+
+def test_a_signal_is_known_as_soon_as_its_batch_is_receipted(world: World) -> None:
+    world.backend.take(world.box.chain().next())
+    assert world.ok("/trace", signals="Vehicle.Speed", **RANGE)["items"]
+
+
+def test_a_box_that_announced_nothing_yet_has_no_wrong_names(world: World) -> None:
+    assert world.ok("/trace", signals="Vehicle.Speed", **RANGE)["items"] == []
+
+
+@pytest.mark.parametrize("names", ["", ",", ",,"])
+def test_a_list_of_no_names_is_refused(world: World, names: str) -> None:
+    assert world.get("/trace", signals=names, **RANGE).status_code == 422
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 1000])

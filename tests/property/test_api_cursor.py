@@ -53,7 +53,18 @@ def test_a_cursor_of_another_list_is_refused(key: CursorKey) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"{}", b"null", b"[null]", b"[1.5]", b"[true]", b"[[1]]", b"[99999999999999999999]", b"[1, 2]", b"nan"],
+    [
+        b"{}",
+        b"null",
+        b"[null]",
+        b"[1.5]",
+        b"[true]",
+        b"[[1]]",
+        b"[99999999999999999999]",
+        b"[1, 2]",
+        b"nan",
+        b'["\\ud800"]',
+    ],
 )
 def test_a_home_made_cursor_with_a_right_check_sum_still_has_to_be_a_key(text: bytes) -> None:
     check = hashlib.sha256(b"devices\0" + text).digest()[:8]

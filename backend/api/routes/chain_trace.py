@@ -86,7 +86,7 @@ def read_trace_by_chain(
     signals: SignalNames = None,
 ) -> Response:
     """Return the values of batches first … last of a chain, also of those whose time is unknown."""
-    names = checked_names(signals)
+    names = checked_names(signals, session=session, device=device)
     ask = {"org_id": caller.org_id, "device_id": device.device_id}
     chain_id = bytes.fromhex(chain)
     if find_chain(session, chain=chain_id, **ask) is None:

@@ -4,17 +4,20 @@ from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import Session
 
 from backend.api.deps import CurrentCaller, OwnDevice, ReadSession, allow
 from backend.api.paging import Page, Paging
-from backend.api.problems import INVALID_REQUEST, ProblemError
+from backend.api.problems import INVALID_REQUEST, UNKNOWN_SIGNAL, ProblemError
 from backend.api.ranges import FromTime, ToTime, checked_range
 from backend.api.schemas import EXAMPLE_TIME, UtcTime
 from backend.clock import to_datetime
 from backend.domain.access import Permission
 from backend.domain.rollup import MINUTE_US, MinutePart
+from backend.store.devices import Device
 from backend.store.dictionaries import DeviceSignal, list_signals
 from backend.usecases.query_state import read_rollups
+from backend.usecases.query_trace import find_unknown_signals
 from protocol.dictionary import RawType
 from protocol.limits import ROLLUP_RANGE_US_MAX, TRACE_SIGNALS_MAX
 
@@ -31,15 +34,28 @@ SignalNames = Annotated[
 ]
 
 
-def checked_names(signals: str | None) -> frozenset[str] | None:
+_NAMES_SHOWN = 10  # an answer repeats no more of a question than helps to find the mistake
+_NAME_CHARS_SHOWN = 100
+
+
+def checked_names(signals: str | None, *, session: Session, device: Device) -> frozenset[str] | None:
     """Return the names in a `signals` parameter; None for all.
 
     Raises:
-        ProblemError: INVALID_REQUEST for more than TRACE_SIGNALS_MAX.
+        ProblemError: INVALID_REQUEST for none or for more than TRACE_SIGNALS_MAX; UNKNOWN_SIGNAL for a name
+            that no signal of the box has.
     """
-    names = None if signals is None else frozenset(name for name in signals.split(",") if name)
-    if names is not None and len(names) > TRACE_SIGNALS_MAX:
+    if signals is None:
+        return None
+    names = frozenset(name for name in signals.split(",") if name)
+    if not names:
+        raise ProblemError(INVALID_REQUEST, "`signals` names none; leave it out for all")
+    if len(names) > TRACE_SIGNALS_MAX:
         raise ProblemError(INVALID_REQUEST, f"at most {TRACE_SIGNALS_MAX} signals at once")
+    unknown = find_unknown_signals(session, org_id=device.org_id, device_id=device.device_id, names=names)
+    if unknown:
+        shown = ", ".join(name[:_NAME_CHARS_SHOWN] for name in unknown[:_NAMES_SHOWN])
+        raise ProblemError(UNKNOWN_SIGNAL, f"{shown}: see /v1/devices/{device.device_id}/signals")
     return names
 
 
@@ -188,7 +204,7 @@ def read_minutes(
         device_id=device.device_id,
         from_us=wanted.from_us,
         to_us=wanted.to_us,
-        signals=checked_names(signals),
+        signals=checked_names(signals, session=session, device=device),
         after=None if after is None else (int(after[0]), int(after[1])),
         limit=paging.limit + 1,
     )

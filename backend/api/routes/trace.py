@@ -172,7 +172,7 @@ def read_trace_by_time(
     are not here: see the box's batches, and read them by chain.
     """
     wanted = checked_range(begin, end, longest_us=TRACE_RANGE_US_MAX)
-    names = checked_names(signals)
+    names = checked_names(signals, session=session, device=device)
     if format_ in {TraceFormat.GEOJSON, TraceFormat.GPX} and kind is not TraceKind.FIXES:
         raise ProblemError(INVALID_REQUEST, f"{format_} holds positions: add kind=fixes")
     if kind is TraceKind.FIXES:
