@@ -19,6 +19,7 @@ import sqlite3
 
 from device.errors import SpoolError
 from device.events import StoreFailure
+from protocol.limits import SPOOL_QUEUE_MAX
 
 _HESITATIONS = frozenset(
     {
@@ -74,4 +75,24 @@ def refusal_to_open(what: str, error: sqlite3.Error) -> SpoolError:
         is_transient=True,
         meaning="the disk refused to open the spool; nothing in it was changed",
         next_step="look at free space, mount state and permissions of the agent's home",
+    )
+
+
+def thread_ended() -> SpoolError:
+    """Return the error of a spool that takes no more commands."""
+    return SpoolError(
+        "spool: its thread has ended",
+        is_transient=True,
+        meaning="nothing can be stored until the agent starts again",
+        next_step="restart the agent; it examines the file and goes on",
+    )
+
+
+def disk_stalled() -> SpoolError:
+    """Return the error of a disk that has not answered for too long."""
+    return SpoolError(
+        "spool: the disk does not answer",
+        is_transient=True,
+        meaning=f"{SPOOL_QUEUE_MAX} effects wait for it",
+        next_step="look at the disk; restart the agent",
     )

@@ -4,7 +4,6 @@ Rules:
 - Every function works inside the transaction of its caller; none commits.
 - A batch is written only as the next of its chain: number and link are checked against the chain's row
   first, so two batches can never have one number. The same batch written again is accepted silently.
-- Bytes are checked against their SHA-256 when they are read.
 
 It decides nothing and handles no disk errors (`sqlite_spool` does).
 
@@ -14,9 +13,9 @@ Example: see `tests/unit/test_spool.py`.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from typing import TYPE_CHECKING, assert_never
 
+from device.adapters.spool_bodies import read_for_engine
 from device.adapters.spool_rows import read_chain, read_int, read_statement, statement_row
 from device.effects import (
     EvictBatches,
@@ -31,7 +30,7 @@ from device.effects import (
     StartChain,
     StoreBatch,
 )
-from device.events import BatchDamaged, BatchRead, BatchStored, ChainStarted, SpoolEvent
+from device.events import BatchStored, ChainStarted, SpoolEvent
 from device.state import (
     BatchKey,
     BootId,
@@ -47,16 +46,13 @@ from device.state import (
 from protocol.facts import Facts, decode_facts, encode_facts
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable
 
     from protocol.batch import ChainHead, Origin
 
 CHAIN_BYTES = 16
 SECRET_BYTES = 32
-
-
-class DamagedBodyError(Exception):
-    """A stored batch is missing or is not what was written; the message says which."""
 
 
 def load(connection: sqlite3.Connection) -> SpoolImage | None:
@@ -110,43 +106,6 @@ def load_current(connection: sqlite3.Connection) -> ChainRecord:
     return read_chain(connection.execute("SELECT * FROM chain ORDER BY number DESC LIMIT 1").fetchone())
 
 
-def read_body(connection: sqlite3.Connection, key: BatchKey) -> bytes | None:
-    """Return the stored bytes of a batch, None when there is no such batch.
-
-    Raises:
-        DamagedBodyError: The bytes are missing or are not those that were written.
-    """
-    try:
-        row = connection.execute(
-            "SELECT checksum, payload FROM batch JOIN chain ON chain.number = batch.chain "
-            "LEFT JOIN body ON body.id = batch.id WHERE chain.chain = ? AND seq = ?",
-            key,
-        ).fetchone()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
-            raise DamagedBodyError(str(error)) from error
-        raise
-    if row is None:
-        return None
-    checksum, payload = row
-    if not isinstance(payload, bytes):
-        raise DamagedBodyError("its body is missing")
-    if hashlib.sha256(payload).digest() != checksum:
-        raise DamagedBodyError("its body does not fit its checksum")
-    return payload
-
-
-def read(connection: sqlite3.Connection, key: BatchKey) -> SpoolEvent:
-    """Return the answer to `ReadBatch`."""
-    try:
-        payload = read_body(connection, key)
-    except DamagedBodyError as error:
-        return BatchDamaged(key=key, detail=str(error))
-    if payload is None:
-        return BatchDamaged(key=key, detail="it is not in the spool")
-    return BatchRead(key=key, payload=payload)
-
-
 # One line for each effect: splitting the table would hide that it is complete.
 def apply(  # noqa: C901
     connection: sqlite3.Connection, effect: SpoolEffect, entropy: Callable[[int], bytes]
@@ -184,7 +143,7 @@ def apply(  # noqa: C901
         case StartChain(origin=origin):
             return [ChainStarted(record=begin_chain(connection, origin, entropy))]
         case ReadBatch(key=key):
-            return [read(connection, key)]
+            return [read_for_engine(connection, key)]
         case _:
             assert_never(effect)
     return []

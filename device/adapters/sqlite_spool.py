@@ -34,9 +34,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from device.adapters import spool_tables
+from device.adapters import spool_bodies, spool_tables
 from device.adapters.spool_anchor import Anchor, AnchorKeeper, origin_after
-from device.adapters.spool_errors import is_damage, is_hesitation, refusal_to_open, store_failure
+from device.adapters.spool_errors import (
+    disk_stalled,
+    is_damage,
+    is_hesitation,
+    refusal_to_open,
+    store_failure,
+    thread_ended,
+)
 from device.adapters.spool_schema import move_aside, open_database, require_sound
 from device.effects import SpoolEffect, StartChain, StoreBatch
 from device.errors import SpoolError
@@ -201,21 +208,11 @@ class SqliteSpool:
     def _put(self, command: _Command) -> None:
         with self._lock:  # so that nothing is queued after the thread has emptied the queue for the last time
             if self._has_ended:
-                raise SpoolError(
-                    "spool: its thread has ended",
-                    is_transient=True,
-                    meaning="nothing can be stored until the agent starts again",
-                    next_step="restart the agent; it examines the file and goes on",
-                )
+                raise thread_ended()
             try:
                 self._commands.put_nowait(command)
             except queue.Full as error:
-                raise SpoolError(
-                    "spool: the disk does not answer",
-                    is_transient=True,
-                    meaning=f"{SPOOL_QUEUE_MAX} effects wait for it",
-                    next_step="look at the disk; restart the agent",
-                ) from error
+                raise disk_stalled() from error
 
     def _run(self) -> None:
         try:
@@ -303,8 +300,8 @@ class SqliteSpool:
 
     def _answer(self, command: _Fetch) -> None:
         try:
-            payload = spool_tables.read_body(self._own(), command.key)
-        except spool_tables.DamagedBodyError as error:
+            payload = spool_bodies.read_body(self._own(), command.key)
+        except spool_bodies.DamagedBodyError as error:
             payload = None
             self._listener(BatchDamaged(key=command.key, detail=str(error)))
         except sqlite3.OperationalError as error:  # the disk hesitates: the engine sends it again later
