@@ -73,7 +73,7 @@ class _Tally:
 
 @app.command(
     epilog="Example: tbox decode --dbc car.dbc --log drive.log --out drive.csv   |   "
-    "Exit: 0 done (unreadable lines are counted), 2 a file cannot be used, 3 the DBC knows no frame of it."
+    "Exit: 0 done (unreadable lines are counted), 2 a file cannot be used, 3 no frame that the DBC knows."
 )
 def decode(
     *,
@@ -86,6 +86,8 @@ def decode(
     """Decode a CAN log with a DBC file, one line a value: time_s, bus, message, signal, value, unit."""
     if out.suffix.lower() not in SUFFIXES:
         _fail(f"--out {out}: the suffix decides the form, use {' or '.join(SUFFIXES)}")
+    if out.resolve() in {log.resolve(), dbc.resolve()}:
+        _fail(f"--out {out}: it is what is read, and would be overwritten")
     try:
         compiled = compile_dbc(dbc)
         reader = LogReader(log)
@@ -101,7 +103,11 @@ def decode(
     else:
         sys.stdout.write(_summary_text(reader, tally, out, rows))
         _warn(compiled, reader)
-    if tally.frames and not tally.decoded:
+    if not tally.frames:
+        where = f"of bus {bus} " if bus else ""
+        sys.stderr.write(f"warning: no frame {where}in {log}\n")
+        raise typer.Exit(EXIT_NOTHING_KNOWN)
+    if not tally.decoded:
         named = f" on bus {bus}" if bus else ""
         known = f"warning: 0 of {tally.frames} frames{named} are known to {dbc}"
         sys.stderr.write(f"{known}: is it the DBC of this car and bus?\n")
