@@ -19,8 +19,9 @@ Example:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def minute_parts(column: ColumnDef, *, utc_us: NDArray[np.int64], raw: NDArray[n
         utc_us: UTC of each row in µs, shape (n,), in any order.
         raw: Raw values, shape (n,).
     """
-    values = physical(column, raw).astype(np.float64)
+    values = _as_floats(physical(column, raw))
     order = np.argsort(utc_us, kind="stable")
     order = order[np.isfinite(values[order])]
     if order.size == 0:
@@ -108,6 +109,21 @@ def minute_parts(column: ColumnDef, *, utc_us: NDArray[np.int64], raw: NDArray[n
         )
         for at, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
+
+
+def _as_floats(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return values as floats; an integer beyond every float, from a box's own scale, as infinite."""
+    try:
+        return values.astype(np.float64)
+    except OverflowError:
+        return np.array([_as_float(value) for value in values.tolist()], dtype=np.float64)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def combine(one: MinutePart, other: MinutePart) -> MinutePart:

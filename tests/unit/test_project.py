@@ -402,6 +402,17 @@ def test_values_that_are_no_numbers_are_left_out_of_rollups() -> None:
     assert (part.count, part.least, part.most, part.mean(column)) == (2, 1.5, 2.5, 2.0)
 
 
+def test_a_scale_beyond_every_float_is_left_out_of_rollups_and_stops_no_other_batch(
+    backend: Backend, box: Box
+) -> None:
+    column = replace(SPEED, scale=1e308, offset=1e308)  # whole numbers, so values are exact integers
+    assert minute_parts(column, utc_us=np.zeros(1, dtype=np.int64), raw=np.array([1000])) == []
+    chain = box.chain()
+    backend.take(chain.next(dictionary=[replace(WHEELS, columns=(column, GEAR))]), chain.next())
+    project_all(backend)
+    assert states(backend) == [DecodeState.DONE] * 2
+
+
 def test_facts_without_a_dictionary_wake_nobody(backend: Backend, box: Box) -> None:
     chain = box.chain()
     chain.next()
