@@ -114,6 +114,38 @@ def seqs_in_time(
     return None if row[0] is None else (row[0], row[1])
 
 
+def untimed_between(
+    session: Session, *, chain_ref: int, from_us: int, to_us: int, most: int
+) -> tuple[int, int] | None:
+    """Return the range of a chain's untimed batches that may be of [from_us, to_us), or None for none.
+
+    They lie above every timed batch that starts before, below every one that starts after, and arrived when
+    the interval had begun. No timed batch of the chain overlaps the interval: see `seqs_in_time`.
+
+    Args:
+        session: Any session.
+        chain_ref: Which chain.
+        from_us: UTC in µs, included.
+        to_us: UTC in µs, excluded.
+        most: Numbers in the range at most.
+    """
+    connection = session.connection()
+    here = BATCH.c.chain_ref == chain_ref
+    before = connection.execute(select(func.max(BATCH.c.seq)).where(here, BATCH.c.utc_start_us < from_us))
+    after = connection.execute(select(func.min(BATCH.c.seq)).where(here, BATCH.c.utc_start_us >= to_us))
+    low, high = before.scalar_one() or 0, after.scalar_one()
+    query = select(func.min(BATCH.c.seq), func.max(BATCH.c.seq)).where(
+        here,
+        BATCH.c.seq > low,
+        BATCH.c.time_source == int(TimeSource.UNKNOWN),
+        BATCH.c.received_us >= from_us,
+    )
+    if high is not None:
+        query = query.where(BATCH.c.seq < high)
+    row = connection.execute(query).one()
+    return None if row[0] is None else (row[0], min(row[1], row[0] + most - 1))
+
+
 def is_untimed(session: Session, *, chain_ref: int, seq: int) -> bool:
     """Whether a batch is stored whose time is unknown."""
     found = session.connection().execute(

@@ -4,6 +4,8 @@ Rules:
 - Bytes leave as they were received; the backend's word is only the seal around them.
 - Of each chain the range of numbers is exported that covers the interval, batches without a time included,
   so that the hashes link without a hole that we made. What is missing is missing in the file too.
+- A chain without any time in the interval may still have been written then: its batches without a time that
+  came after the interval began, and that no timed neighbour places elsewhere, are in it, up to a limit.
 - Beside the range stand headers that prove something: the neighbours on both sides, the batches that
   announced the dictionary, and those that declare what is lost.
 - What the box signed and we refused is in it as well: leaving it out would tell half of the story.
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from backend.domain.receipting import build_receipt, hash_points
 from backend.domain.refusal import Reason, Refusal
-from backend.store.batch_ranges import batches_in_chain, is_untimed, seqs_in_time
+from backend.store.batch_ranges import batches_in_chain, is_untimed, seqs_in_time, untimed_between
 from backend.store.batches import StoredBatch, load_erased, load_links, load_sections
 from backend.store.chains import StoredChain, list_chains
 from backend.store.devices import list_device_keys
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 
 _BATCHES_AT_ONCE: Final = 200
 _UNTIMED_MAX: Final = 10_000  # batches without a time taken along at each end; more is a box without a clock
+
+_UNTIMED_ALONE_MAX: Final = 200  # hours of driving; a box without a clock for months must not fill the file
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,7 +142,9 @@ def _span(session: Session, chain: StoredChain, *, from_us: int, to_us: int) -> 
         session, chain_ref=chain.chain_ref, from_us=from_us, to_us=to_us, span_us=chain.span_us_max
     )
     if span is None:
-        return None
+        return untimed_between(
+            session, chain_ref=chain.chain_ref, from_us=from_us, to_us=to_us, most=_UNTIMED_ALONE_MAX
+        )
     first, last = span
     for _ in range(_UNTIMED_MAX):
         if not is_untimed(session, chain_ref=chain.chain_ref, seq=first - 1):

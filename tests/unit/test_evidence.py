@@ -176,6 +176,33 @@ def test_a_batch_without_a_clock_belongs_to_its_neighbours(world: World) -> None
     assert Code.CLOCK_UNKNOWN in codes(report)
 
 
+def test_a_second_chain_that_never_had_a_clock_is_not_left_out(world: World) -> None:
+    clockless = world.box.chain(seed=2, utc_at_mono_0_us=None, boot=BootId(b"\xcc" * 16)).many(3)
+    world.take(*world.box.chain().many(3), *clockless)
+    report = world.verify(world.export())
+    assert [(chain.first, chain.last, chain.from_us) for chain in report.chains] == [
+        (1, 3, START_US),
+        (1, 3, None),
+    ]
+    assert Code.CLOCK_UNKNOWN in codes(report)
+
+
+def test_a_batch_without_a_clock_that_its_neighbours_place_elsewhere_is_left_out(world: World) -> None:
+    chain = world.box.chain(utc_at_mono_0_us=START_US - 2 * HOUR_US)
+    before = chain.many(2)
+    chain.utc_at_mono_0_us, chain.boot = None, BootId(b"\xbb" * 16)
+    untimed = chain.many(2)
+    chain.utc_at_mono_0_us, chain.boot = START_US - HOUR_US, BootId(b"\xbc" * 16)
+    world.take(*before, *untimed, *chain.many(1))
+    assert world.verify(world.export()).chains == ()
+
+
+def test_what_came_before_the_interval_began_cannot_be_of_it(world: World) -> None:
+    world.take(*world.box.chain(utc_at_mono_0_us=None).many(2))
+    later = world.backend.now_us + 1
+    assert world.verify(world.export(from_us=later, to_us=later + HOUR_US)).chains == ()
+
+
 def test_a_replaced_key_of_the_box_counts_when_the_verifier_knows_it(world: World) -> None:
     successor = Box(seed=70)
     world.backend.add_key(world.box.device, successor)
