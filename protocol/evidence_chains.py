@@ -125,6 +125,9 @@ def _check_edges(ledger: Ledger, claim: ChainClaim) -> None:
         if time is not None and time[1] > ledger.manifest.from_us and time[0] < ledger.manifest.to_us:
             text = f"Batch {seq} lies in the interval too, but was left out."
             ledger.find(Code.EDGE_LEFT_OUT, Weight.GAP, text, chain=claim.chain, first=seq)
+        if batch is not None and time is None:
+            text = f"Batch {seq} has no clock of its own, so whether it belongs to the interval is unproven."
+            ledger.find(Code.EDGE_UNPROVEN, Weight.NOTE, text, chain=claim.chain, first=seq)
     if before is None and claim.first > 1:
         text = f"That nothing before number {claim.first} belongs to the interval is the backend's word."
         ledger.find(Code.EDGE_UNPROVEN, Weight.NOTE, text, chain=claim.chain, first=claim.first)

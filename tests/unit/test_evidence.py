@@ -187,6 +187,16 @@ def test_a_second_chain_that_never_had_a_clock_is_not_left_out(world: World) -> 
     assert Code.CLOCK_UNKNOWN in codes(report)
 
 
+def test_a_clockless_chain_is_cut_at_a_limit_and_the_report_says_so(world: World) -> None:
+    chain = world.box.chain(utc_at_mono_0_us=None)
+    for count in (100, 100, 2):
+        world.take(*chain.many(count, length_us=1_000))
+    report = world.verify(world.export())
+    assert (report.chains[0].first, report.chains[0].last) == (1, 200)
+    (note,) = (at for at in report.findings if at.code is Code.EDGE_UNPROVEN)
+    assert note.first == 201
+
+
 def test_a_batch_without_a_clock_that_its_neighbours_place_elsewhere_is_left_out(world: World) -> None:
     chain = world.box.chain(utc_at_mono_0_us=START_US - 2 * HOUR_US)
     before = chain.many(2)
