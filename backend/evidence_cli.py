@@ -243,6 +243,8 @@ def _problem(body: bytes) -> str:
     """Return what a problem says, or that it says nothing."""
     try:
         problem = json.loads(body)
-        return f"{problem['title']}" + (f" ({problem['detail']})" if problem.get("detail") else "")
+        reasons = [problem["detail"]] if problem.get("detail") else []
+        reasons += [f"{field['where']}: {field['message']}" for field in problem.get("errors", [])]
+        return f"{problem['title']}" + (f" ({'; '.join(reasons)})" if reasons else "")
     except (ValueError, KeyError, TypeError):
         return "no reason given"

@@ -158,7 +158,7 @@ class Pump:
         try:
             taken = self._ingest([message])
         except Exception:
-            LOG.exception("message failed topic=%s bytes=%d", message.topic, len(message.payload))
+            LOG.exception("message failed topic=%r bytes=%d", message.topic, len(message.payload))
             self.health.outcomes[FAILED] += 1
             self._link.ack(message)
             return

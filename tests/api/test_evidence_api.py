@@ -242,6 +242,15 @@ def test_a_refusal_of_the_server_is_passed_on(world: World) -> None:
     assert "403" in done.stderr
 
 
+def test_a_purpose_the_server_does_not_know_is_answered_with_those_it_knows(world: World) -> None:
+    where = ("--device", world.box.device, "--from", RANGE["from"], "--to", RANGE["to"])
+    with served(world) as api:
+        asked = ("--api", api, "--key-file", world.key_file(), "--purpose", "curiosity")
+        done = run("export", *asked, *where, "--out", "/dev/null")
+    assert done.exit_code == 1
+    assert "'dispute'" in done.stderr
+
+
 @pytest.mark.parametrize("trust", ["", "{}", '{"devices": 5}', None])
 def test_verify_without_a_usable_trust_file_or_bundle_ends_with_1_or_20(
     world: World, trust: str | None
