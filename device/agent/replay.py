@@ -175,7 +175,9 @@ class Replay:
             async with asyncio.TaskGroup() as group:
                 pumps = self._core.start_pumps(group)
                 is_complete = await self._read()
+                passing = group.create_task(self._let_time_pass())
                 is_stored = await self._core.stop_engine()
+                passing.cancel()
                 if is_complete and is_stored:
                     await self._wait_for_receipts()
                 for pump in pumps:
@@ -236,7 +238,6 @@ class Replay:
     async def _wait_for_receipts(self) -> None:
         """Wait until nothing is pending; the engine's timers run on, so that what was lost is sent again."""
         patience = Patience(self._clock, self._wait_s)
-        factor = _factor(self._speed)
         before_us = self._clock.mono_us()
         while not self._stopping.is_set():
             pending = self._pending()
@@ -244,10 +245,21 @@ class Replay:
             if pending == 0 or patience.is_over(pending):
                 return
             await self._sleep(POLL_S)
-            now_us = self._clock.mono_us()
-            self._virtual.reach(self._virtual.mono_us + round((now_us - before_us) * factor))
-            before_us = now_us
-            self._core.driver.feed(Tick())
+            before_us = self._pass_time(before_us)
+
+    async def _let_time_pass(self) -> None:
+        """Run the engine's timers after the drive, so that a refused store is tried again."""
+        before_us = self._clock.mono_us()
+        while True:
+            await asyncio.sleep(POLL_S)
+            before_us = self._pass_time(before_us)
+
+    def _pass_time(self, before_us: int) -> int:
+        """Let the engine's time go on as real time did, times the speed; return the present."""
+        now_us = self._clock.mono_us()
+        self._virtual.reach(self._virtual.mono_us + round((now_us - before_us) * _factor(self._speed)))
+        self._core.driver.feed(Tick())
+        return now_us
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until stopped."""

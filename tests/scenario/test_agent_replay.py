@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 import struct
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from device.adapters.spool_schema import BUSY_MS
 from device.agent.cli import app
 from protocol.batch import Section
 from protocol.clock import ClockClass, utc_of_sample
@@ -274,3 +277,29 @@ def test_a_real_toyota_arrives_with_the_speeds_that_others_computed(desk: Desk, 
     assert account["frames_read"] == account["frames_decoded"] + sum(account["frames_dropped"].values())
     assert len(front_left) == len(expected)
     assert np.abs(np.array(front_left) - np.array(expected)).max() <= 5e-8
+
+
+@pytest.mark.slow
+def test_a_disk_that_refuses_the_last_batch_for_a_moment_gets_it_a_moment_later(desk: Desk) -> None:
+    drive(desk.log, 800)
+    spool = desk.folder / "box" / "spool.sqlite"
+    never = threading.Event()
+
+    def hold() -> None:
+        """Keep the spool's file locked over the end of the drive, longer than SQLite waits by itself."""
+        while not spool.exists() or b"batch" not in spool.read_bytes():
+            never.wait(0.01)
+        other = sqlite3.connect(spool, timeout=10, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        never.wait(2 + 2 * BUSY_MS / 1_000)
+        other.execute("ROLLBACK")
+        other.close()
+
+    with LedgerBridge(desk.world) as bridge:
+        holder = threading.Thread(target=hold)
+        holder.start()
+        account = desk.replay("--start", START, "--speed", "4")
+        holder.join()
+    assert account["ok"] is True
+    assert account["frames_read"] == 800
+    assert account["batches_receipted"] == account["batches_sealed"] == len(bridge.ledger.batches)
