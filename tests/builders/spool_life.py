@@ -6,6 +6,7 @@ it anywhere. Run as `python -m tests.builders.spool_life HOME BOOTS_BEFORE FIRST
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,10 @@ def say(*words: object) -> None:
     """One line for whoever is going to kill us."""
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
+
+
+# Whoever should kill us may itself be gone: no life outlasts this.
+SECONDS_MAX = 60
 
 
 class BusyBox(Box):
@@ -39,6 +44,7 @@ class BusyBox(Box):
 
 
 def main(home: Path, boots_before: int, number: int) -> None:
+    signal.alarm(SECONDS_MAX)
     box = BusyBox(home, boots_before=boots_before)
     while True:
         box.frames(range(number, number + 3))
