@@ -272,6 +272,10 @@ ROLLUP_RANGE_US_MAX = 31_622_400_000_000
 TRACE_SIGNALS_MAX = 256
 """Signals named in one trace request: more than any screen draws; leaving the selection out returns all."""
 
+EVIDENCE_UNTIMED_BATCHES_MAX = 200
+"""Batches without a time that an export takes of a chain with no time in the interval: hours of driving; a
+box without a clock for months must not fill the file."""
+
 EVIDENCE_BYTES_MAX = 268_435_456
 """Bytes of one evidence file: a month of a car at 30 MB, several times over, and what a verifier holds in
 memory."""

@@ -8,7 +8,8 @@ Rules:
   came after the interval began, and that no timed neighbour places elsewhere, are in it, up to a limit.
 - Beside the range stand headers that prove something: the neighbours on both sides, the batches that
   announced the dictionary, and those that declare what is lost.
-- What the box signed and we refused is in it as well: leaving it out would tell half of the story.
+- What the box signed under these numbers and we refused is in it as well: leaving it out would tell half of
+  the story. A refused batch of a chain that never began has no range to stand in; it stays in quarantine.
 - The export is as complete as the store; chains with holes are exported and the verifier names them.
 
 Example:
@@ -45,7 +46,7 @@ from protocol.evidence_manifest import (
     part_ref,
 )
 from protocol.ids import ChainId, DeviceId
-from protocol.limits import EVIDENCE_BYTES_MAX, EVIDENCE_PARTS_MAX
+from protocol.limits import EVIDENCE_BYTES_MAX, EVIDENCE_PARTS_MAX, EVIDENCE_UNTIMED_BATCHES_MAX
 from protocol.receipts import sign_receipt
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
 
 _BATCHES_AT_ONCE: Final = 200
 _UNTIMED_MAX: Final = 10_000  # batches without a time taken along at each end; more is a box without a clock
-
-_UNTIMED_ALONE_MAX: Final = 200  # hours of driving; a box without a clock for months must not fill the file
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,7 +142,11 @@ def _span(session: Session, chain: StoredChain, *, from_us: int, to_us: int) -> 
     )
     if span is None:
         return untimed_between(
-            session, chain_ref=chain.chain_ref, from_us=from_us, to_us=to_us, most=_UNTIMED_ALONE_MAX
+            session,
+            chain_ref=chain.chain_ref,
+            from_us=from_us,
+            to_us=to_us,
+            most=EVIDENCE_UNTIMED_BATCHES_MAX,
         )
     first, last = span
     for _ in range(_UNTIMED_MAX):
