@@ -94,7 +94,7 @@ class AccessList(BaseTopicPlugin):  # type: ignore[misc] # amqtt has no types
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool | None:
-        """Return whether this session may do this with this topic, and count what is refused or lost."""
+        """Return whether an MQTT session may do this with a topic, and count what is refused or lost."""
         if session is None or session.client_id is None or topic is None or action is None:
             return False
         courier: Courier = self.config.courier
