@@ -162,7 +162,13 @@ class SpoolKeeper:
         return [FreeBatches(chain=chain, ranges=ranges, head=head if is_ahead else None)]
 
     def reopen(self, chain: ChainId, entries: list[SpoolEntry], head: ChainHead | None) -> list[Effect]:
-        """The backend was restored and no longer has these batches: they are sent again."""
+        """The backend was restored and no longer has these batches: they are sent again.
+
+        Args:
+            chain: Whose they are.
+            entries: Confirmed before, not any more.
+            head: What is confirmed now, None unless our own digest there agrees.
+        """
         self.index.reopen(entries)
         self._uplink.offer(entries)
         self.chains[chain] = replace(self.chains[chain], receipted=head)

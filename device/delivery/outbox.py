@@ -195,7 +195,7 @@ class Outbox:
         effects = self.keeper.free(receipt.chain, verdict.freed, verdict.head)
         effects += self._take_refusals(verdict, chain, receipt, now)
         if verdict.reopened or (went_back and not verdict.is_forked):
-            effects += self.keeper.reopen(receipt.chain, list(verdict.reopened), _head(receipt))
+            effects += self.keeper.reopen(receipt.chain, list(verdict.reopened), verdict.head)
         self.uplink.hurry(verdict.wanted, now.mono_us)
         effects += self.keeper.lose_wanted(receipt.chain, verdict.missing)
         if receipt.chain != self.keeper.current:

@@ -90,8 +90,9 @@ def judge(receipt: Receipt, chain: ChainRecord, index: SpoolIndex, *, is_newest:
     reopened: dict[BatchKey, SpoolEntry] = {}
     wanted: dict[BatchKey, SpoolEntry] = {}
     missing: list[tuple[int, int]] = []
-    if is_newest and not is_forked:
+    if is_newest:
         reopened = {entry.key: entry for entry in _taken_back(receipt, chain, index, believed)}
+    if is_newest and not is_forked:
         for first, last in receipt.want:
             held = _held(index, chain, first, last)
             for entry in held:

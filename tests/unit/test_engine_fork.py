@@ -244,3 +244,21 @@ def test_losses_of_the_old_chain_are_told_as_facts_of_the_new_one(box: Box, tmp_
         if event.name == "chain_batches_lost"
     ]
     assert told == [{"chain": old.hex(), "first": lost.seq, "last": lost.seq, "cause": "REFUSED"}]
+
+
+def test_a_backend_that_was_restored_and_also_contradicts_gets_again_what_it_had_confirmed(box: Box) -> None:
+    ledger = Ledger()
+    box.connect()
+    drive(box, 1)
+    box.drain(ledger)
+    backup = ledger.copy()
+    drive(box, 2)
+    drive(box, 3)
+    box.drain(ledger)
+    ledger.restore(backup)
+    old = box.image.chain.chain
+    contradiction = Have(first=3, last=3, hash=b"x" * 32)
+    box.receive(sign_receipt(replace(ledger.statement(old), have=(contradiction,)), BACKEND_KEY))
+    assert box.engine._outbox.keeper.current != old
+    box.drain(ledger)
+    assert numbers(ledger) == [1, 2, 3]
