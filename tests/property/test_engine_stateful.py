@@ -311,10 +311,11 @@ class BoxAgainstBackend(RuleBasedStateMachine):
                 final = self.memory.moved[final]
             there = self.ledger.batches.get(final)
             is_there = there is not None and (final != key or there.opened.head_hash == digest)
-            # A backend restored to before it ever heard of a chain cannot ask for it; what it had
-            # confirmed, the box let go.
+            # Exchanged storage ends a chain, and a backend restored to before it heard of that chain
+            # cannot ask for it; what it had confirmed, the box let go. Neither fault alone excuses a loss.
             was_heard = key in self.ever_lost or (key, digest) in self.ever
-            is_forgotten = self.was_restored and key.chain not in heard_of and was_heard
+            is_excused = self.was_restored and self.was_replaced
+            is_forgotten = is_excused and key.chain not in heard_of and was_heard
             is_said = final in lost or key in lost
             assert is_there or is_said or is_forgotten, f"{key} is neither stored nor declared lost"
         self.check_content()
