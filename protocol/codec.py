@@ -16,7 +16,7 @@ Example:
     {100: 'b', -1: 'a'}
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, cast
 
 import cbor2
@@ -26,6 +26,7 @@ from protocol.limits import DEPTH_MAX
 
 _INT_MIN, _INT_MAX = -(2**64), 2**64 - 1  # major types 0 and 1; beyond it CBOR needs a tag, which we refuse
 _PLAIN = frozenset({type(None), bool, float, bytes, str})
+_NEEDS_NO_LOOK = _PLAIN - {float} | {int}  # what was read of these types has one form only
 _ENCODE_DEPTH_MAX = 64  # our own values are shallow; deeper is a cycle or a mistake
 
 
@@ -79,7 +80,10 @@ def decode(data: bytes, *, max_bytes: int, max_depth: int = DEPTH_MAX) -> object
         code = Reject.TOO_DEEP if "nesting depth" in str(error) else Reject.BAD_ENCODING
         raise ProtocolError(code, str(error)) from error
     try:
-        is_same = _dumps(_ordered(value, max_depth)) == data
+        # cbor2 keeps the order it read, so with the order of keys proved the value is written as it stands;
+        # without floats it needs no help, and is three times as fast.
+        write = _dumps if _survey(value, max_depth) else cbor2.dumps
+        is_same = write(value) == data
     except _TooDeepError as error:  # cbor2 does not count an innermost empty container, we do
         raise ProtocolError(Reject.TOO_DEEP, f"nested deeper than {max_depth}") from error
     except (TypeError, ValueError) as error:
@@ -87,6 +91,11 @@ def decode(data: bytes, *, max_bytes: int, max_depth: int = DEPTH_MAX) -> object
     if not is_same:
         raise ProtocolError(Reject.BAD_ENCODING, "not the deterministic encoding of its value")
     return value
+
+
+def encode_strings(items: Sequence[bytes | str]) -> bytes:
+    """Return the encoding of a flat array of strings, in which nothing has to be put in order."""
+    return cbor2.dumps(list(items))
 
 
 def _dumps(ordered: object) -> bytes:
@@ -99,6 +108,40 @@ def _shortest_float(encoder: cbor2.CBOREncoder, value: object) -> None:
 
 
 _ENCODERS: Mapping[type, Callable[[cbor2.CBOREncoder, object], None]] = {float: _shortest_float}
+
+
+def _survey(value: object, depth: int) -> bool:
+    """Check a value as cbor2 read it: only types telemetry has, keys in order, not too deep.
+
+    Args:
+        value: what was read; its maps are in the order of the wire.
+        depth: how many more containers may be opened.
+
+    Returns:
+        Whether there is a float in it, for which cbor2's own form is not the shortest.
+
+    Raises:
+        TypeError: another type.
+        ValueError: keys out of order, or too deep (`_TooDeepError`).
+    """
+    kind = type(value)
+    if kind is float or kind in _NEEDS_NO_LOOK:
+        return kind is float
+    if kind is not list and kind is not dict:
+        raise TypeError(f"no telemetry type: {kind.__name__}")
+    if depth == 0:
+        raise _TooDeepError
+    has_float = False
+    members: Iterable[object] = cast("list[object]", value)
+    if kind is dict:
+        pairs = cast("dict[object, object]", value)
+        if list(pairs) != _ordered_keys(pairs):
+            raise ValueError("map keys are out of order")
+        members = pairs.values()
+    for member in members:
+        if type(member) not in _NEEDS_NO_LOOK:
+            has_float |= _survey(member, depth - 1)
+    return has_float
 
 
 def _ordered(value: object, depth: int) -> object:

@@ -129,6 +129,9 @@ class Fields:
 
     def integer(self, key: int, *, least: int, most: int) -> int:
         """Return an integer of least … most."""
+        value = self._members.get(key)
+        if type(value) is int and least <= value <= most:
+            return value  # what nearly always is; a field's name is made up only to refuse it
         return integer(self.get(key), self.label(key), least=least, most=most)
 
     def integer_or_none(self, key: int, *, least: int, most: int) -> int | None:
@@ -138,12 +141,14 @@ class Fields:
 
     def octets(self, key: int, *, size: int) -> bytes:
         """Return a byte string of exactly `size` bytes."""
+        value = self._members.get(key)
+        if type(value) is bytes and len(value) == size:
+            return value
         return octets(self.get(key), self.label(key), size=size)
 
     def octets_or_none(self, key: int, *, size: int) -> bytes | None:
         """Return a byte string of exactly `size` bytes, or None for null."""
-        value = self.get(key)
-        return None if value is None else octets(value, self.label(key), size=size)
+        return None if self.get(key) is None else self.octets(key, size=size)
 
     def text(self, key: int) -> str:
         """Return a text."""

@@ -151,7 +151,37 @@ def test_a_length_that_promises_more_than_there_is_allocates_nothing(hex_text: s
         "f8ff",
         "fb3ff8000000000000",
         "fa3fc00000",
+        "810100",
+        "81f7",
+        "81e0",
+        "81fb3ff8000000000000",
+        "a101fa3fc00000",
+        "82a0fb3ff8000000000000",
+        "811800",
+        "a1011800",
+        "a10161ff",
+        "81a202000100",
+        "a201a2020001000200",
+        "a2616200616100",
+        "a2200001 00",
     ],
 )
 def test_anything_but_the_one_encoding_is_refused(hex_text: str) -> None:
     assert refuse(hex_text.replace(" ", "")) is Reject.BAD_ENCODING
+
+
+def test_an_array_of_strings_has_the_same_encoding_by_the_short_way() -> None:
+    for items in ([], [b""], ["Signature1", b"\xa0" * 300, b"", "é"]):
+        assert codec.encode_strings(items) == codec.encode(items)
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_a_float_is_proved_shortest_wherever_it_stands(position: int) -> None:
+    """Floats are written another way than all else, so that way must be taken for any float inside."""
+    values: list[object] = [1, b"x", {}, None]
+    values[position] = {7: [2.5]}
+    data = codec.encode(values)
+    assert codec.decode(data, max_bytes=100) == values
+    longer = data.replace(bytes.fromhex("f94100"), bytes.fromhex("fa40200000"))
+    assert longer != data
+    assert refuse(longer.hex()) is Reject.BAD_ENCODING
