@@ -1,6 +1,7 @@
 """What every test shares: Hypothesis profiles, the recordings, and the rule that CI skips nothing."""
 
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def test_data() -> Path:
     if found is None:
         pytest.skip("no recordings: set TBOX_TEST_DATA to the folder that holds MANIFEST.tsv")
     return found
+
+
+def need(*programs: str) -> None:
+    """Let a `real` test go on only where its programs are installed; CI installs them, so there it fails.
+
+    Daemons live in /usr/sbin, which is not in everyone's path.
+    """
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    if missing:
+        (pytest.fail if IN_CI else pytest.skip)(f"not installed: {', '.join(missing)}; `.ci/run` shows how")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
