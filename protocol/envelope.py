@@ -68,6 +68,7 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     TIME = "time"
     TIME_REQUEST = "time-request"
+    STANDING_REQUEST = "standing-request"
     POLICY = "policy"
     ENROL = "enrol"
     RENEW = "renew"
@@ -230,7 +231,7 @@ def sig_structure(
     Source: RFC 9052 §4.4.
     """
     signer_part = [] if sign_protected is None else [sign_protected]
-    return codec.encode([context, protected, *signer_part, aad, payload])
+    return codec.encode_strings([context, protected, *signer_part, aad, payload])
 
 
 def verify_raw(key: EllipticCurvePublicKey, message: bytes, signature64: bytes) -> None:

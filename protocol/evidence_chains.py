@@ -94,6 +94,11 @@ def _check_holes(ledger: Ledger, claim: ChainClaim, present: set[int]) -> tuple[
         for (chain, _), batch in ledger.batches.items()
         if chain == claim.chain
         for loss in batch.header.losses
+    } | {
+        (loss.first, loss.last): _name(LossCause, loss.cause)
+        for batch in ledger.batches.values()
+        for loss in batch.header.ended_losses
+        if loss.chain == claim.chain
     }
     holes: list[tuple[int, int, str]] = []
     known = sorted({claim.first - 1, claim.last + 1} | present | {seq for seq in removed if seq})
@@ -107,7 +112,7 @@ def _check_holes(ledger: Ledger, claim: ChainClaim, present: set[int]) -> tuple[
                 Code.LOSS_DECLARED if cause else Code.HOLE_UNDECLARED,
                 Weight.GAP,
                 f"In chain {claim.chain.hex()} {span} missing; "
-                + (f"the box declares it: {cause}." if cause else "nobody has declared it."),
+                + (f"the box declares it: {cause}." if cause else "no batch here declares it."),
                 chain=claim.chain,
                 first=first,
                 last=last,

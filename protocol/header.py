@@ -53,6 +53,7 @@ class LossCause(IntEnum):
     STORAGE = 2
     REFUSED = 3
     DAMAGED = 4
+    RESEALED = 5  # of an ended chain only: the content was sealed again in a later chain
 
 
 class DropCause(IntEnum):
@@ -138,6 +139,16 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedLoss:
+    """Batches first … last of a chain that the box has ended, which will never come under these numbers."""
+
+    chain: ChainId
+    first: int
+    last: int
+    cause: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """What the batch was made of.
 
@@ -200,6 +211,7 @@ class BatchHeader:
         checkpoint: last log checkpoint seen, or None.
         sections: commitments by section id, at most SECTIONS_MAX.
         origin: how the chain began; not None exactly when seq is 1.
+        ended_losses: seqs of ended chains that never come, at most ENDED_LOSSES_MAX.
         version: of this form; 1.
     """
 
@@ -225,6 +237,7 @@ class BatchHeader:
     checkpoint: Checkpoint | None
     sections: Mapping[int, SectionRef]
     origin: Origin | None
+    ended_losses: tuple[EndedLoss, ...] = ()
     version: int = VERSION
 
     @property

@@ -21,6 +21,7 @@ from protocol.header import (
     Checkpoint,
     Counts,
     DropCause,
+    EndedLoss,
     Gap,
     GapCause,
     Loss,
@@ -33,6 +34,7 @@ from protocol.header import (
 from protocol.ids import ID_BYTES, THUMBPRINT_BYTES, BootId, ChainId, DeviceId
 from protocol.limits import (
     COUNT_MAX,
+    ENDED_LOSSES_MAX,
     GAPS_MAX,
     HEADER_BYTES_MAX,
     LOSSES_MAX,
@@ -76,6 +78,7 @@ def encode_header(header: BatchHeader) -> bytes:
             18: _checkpoint_record(header.checkpoint),
             19: {section: [ref.digest, ref.size] for section, ref in header.sections.items()},
             20: _origin_record(header.origin),
+            21: [[loss.chain, loss.first, loss.last, loss.cause] for loss in header.ended_losses],
         }
     )
     try:
@@ -131,6 +134,7 @@ def decode_header(data: bytes) -> BatchHeader:
             for section, ref in fields.mapping(19, most=SECTIONS_MAX).items()
         },
         origin=_origin(fields, seq),
+        ended_losses=_ended_losses(fields),
     )
 
 
@@ -181,6 +185,25 @@ def _loss(value: object) -> Loss:
         first=first_seq,
         last=integer(last, "header[12] last", least=first_seq, most=SEQ_MAX),
         cause=known(LossCause, integer(cause, "header[12] cause", least=1, most=ENUM_MAX)),
+    )
+
+
+def _ended_losses(fields: Fields) -> tuple[EndedLoss, ...]:
+    own = fields.octets(3, size=ID_BYTES)
+    losses = tuple(_ended_loss(item) for item in fields.array(21, most=ENDED_LOSSES_MAX))
+    if any(loss.chain == own for loss in losses):
+        raise ProtocolError(Reject.BAD_FIELD, "header[21]: losses of the own chain stand under 12")
+    return losses
+
+
+def _ended_loss(value: object) -> EndedLoss:
+    chain, first, last, cause = record(value, "header[21] loss", size=4)
+    first_seq = integer(first, "header[21] first", least=1, most=SEQ_MAX)
+    return EndedLoss(
+        chain=ChainId(octets(chain, "header[21] chain", size=ID_BYTES)),
+        first=first_seq,
+        last=integer(last, "header[21] last", least=first_seq, most=SEQ_MAX),
+        cause=known(LossCause, integer(cause, "header[21] cause", least=1, most=ENUM_MAX)),
     )
 
 

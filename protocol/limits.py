@@ -22,7 +22,7 @@ SIGN1_BYTES_MAX = 16_384
 stays below 8 KiB."""
 
 HEADER_BYTES_MAX = 8_192
-"""Bytes of a batch header's COSE_Sign1: all lists at their maximum take about 6 KiB, the backend keeps it
+"""Bytes of a batch header's COSE_Sign1: all lists at their maximum take about 7 KiB, the backend keeps it
 verbatim for years."""
 
 TOPIC_BYTES_MAX = 256
@@ -51,6 +51,14 @@ GAPS_MAX = 32
 LOSSES_MAX = 32
 """Declared lost seq ranges in one header: eviction takes neighbours, so ranges merge; more wait for the next
 batch."""
+
+ENDED_LOSSES_MAX = 32
+"""Seq ranges of ended chains declared lost in one header: they arise once, after storage was exchanged or a
+backend was restored; more wait for the next batch."""
+
+STANDING_CHAINS_MAX = 32
+"""Chains in one question for where they stand: a box has one, and one more for each exchange of its storage;
+older ones than these are not asked about any more."""
 
 SEQ_MAX = 2**53 - 1
 """Highest seq of a chain: exact in JSON and JavaScript, and out of reach at one batch a second (285 million
@@ -155,6 +163,10 @@ error."""
 DATABASE_CONNECTIONS_MAX = 80
 """Connections of one process: the API's 40 threads hold a reading and a writing session each, so that none
 waits for a connection that another, waiting one holds."""
+
+DATABASE_IDLE_MS_MAX = 600_000
+"""Milliseconds a PostgreSQL session may stand still in a transaction: a slow reader of a month's trace gets
+ten minutes a block; a program that hangs does not hold back clean-up for ever."""
 
 REQUEST_BODY_BYTES_MAX = 16_384
 """Bytes of one HTTP request body: the largest, an enrolment with CSR and proof, stays below 4 KiB."""

@@ -25,6 +25,7 @@ from protocol.fields import integer, known, octets, record, versioned
 from protocol.header import ENUM_MAX, HASH_BYTES
 from protocol.ids import ID_BYTES, THUMBPRINT_BYTES, ChainId, DeviceId
 from protocol.limits import (
+    NONCE_BYTES,
     RECEIPT_HAVE_MAX,
     RECEIPT_REFUSED_MAX,
     RECEIPT_WANT_MAX,
@@ -82,6 +83,7 @@ class Receipt:
         refused: (seq, RefusalCode or an unknown int), at most RECEIPT_REFUSED_MAX.
         want: (first, last) to be sent again, at most RECEIPT_WANT_MAX.
         issued_us: UTC µs at the backend; of two receipts the device needs no order, each is true by itself.
+        answers: nonce of the question that this receipt answers (`protocol.standing`), or None.
         version: of this form; 1.
     """
 
@@ -94,6 +96,7 @@ class Receipt:
     refused: tuple[tuple[int, int], ...]
     want: tuple[tuple[int, int], ...]
     issued_us: int
+    answers: bytes | None = None
     version: int = VERSION
 
 
@@ -115,6 +118,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
             8: receipt.refused,
             9: receipt.want,
             10: receipt.issued_us,
+            11: receipt.answers,
         }
     )
     try:
@@ -145,6 +149,7 @@ def decode_receipt(data: bytes) -> Receipt:
         refused=tuple(_refused(item) for item in fields.array(8, most=RECEIPT_REFUSED_MAX)),
         want=tuple(_range(item, "receipt[9]") for item in fields.array(9, most=RECEIPT_WANT_MAX)),
         issued_us=fields.integer(10, least=0, most=TIME_US_MAX),
+        answers=fields.octets_or_none(11, size=NONCE_BYTES),
     )
 
 

@@ -20,6 +20,7 @@ from protocol.batch import (
     ChainHead,
     Counts,
     DropCause,
+    EndedLoss,
     Gap,
     GapCause,
     Loss,
@@ -41,6 +42,7 @@ from protocol.key_succession import KeyRole, KeySuccession, sign_key_succession
 from protocol.policy_codec import encode_policy, policy_hash, sign_policy
 from protocol.receipts import Have, Receipt, RefusalCode, Stream, encode_receipt, sign_receipt
 from protocol.signed_time import TimeRequest, TimeToken, sign_time_request, sign_time_token
+from protocol.standing import StandingRequest, sign_standing_request
 from protocol.topics import encode_status
 from protocol.vectors.keys import published_signer
 from protocol.vectors.story import (
@@ -125,6 +127,10 @@ def headers() -> dict[str, tuple[BatchHeader, dict[int, bytes]]]:
         header(1, None, {}),
         chain=ChainId(fixed_bytes("chain 2")),
         origin=Origin(kind=OriginKind.CONFLICT, last_head=head),
+        ended_losses=(
+            EndedLoss(chain=CHAIN, first=4, last=5, cause=LossCause.QUOTA),
+            EndedLoss(chain=CHAIN, first=6, last=6, cause=LossCause.RESEALED),
+        ),
     )
     without_fixes = {key: part for key, part in second_parts.items() if key != Section.FIXES}
     return {
@@ -152,6 +158,22 @@ def receipt() -> Receipt:
     )
 
 
+def answer() -> Receipt:
+    """Return the receipt of a backend that was restored and is asked where the chain stands."""
+    return Receipt(
+        device=DEVICE,
+        stream=Stream.BATCH,
+        chain=CHAIN,
+        upto=0,
+        hash=None,
+        have=(),
+        refused=(),
+        want=((1, 3),),
+        issued_us=NOON_US + 3_000_000,
+        answers=NONCE,
+    )
+
+
 @cache
 def good_messages() -> Mapping[str, bytes]:
     """Return every good message by name."""
@@ -165,6 +187,10 @@ def good_messages() -> Mapping[str, bytes]:
     return messages | {
         "receipt/payload": encode_receipt(receipt()),
         "receipt": sign_receipt(receipt(), RECEIPT_SIGNER),
+        "receipt/answer": sign_receipt(answer(), RECEIPT_SIGNER),
+        "standing-request": sign_standing_request(
+            StandingRequest(device=DEVICE, nonce=NONCE, chains=((CHAIN, 3),)), DEVICE_SIGNER
+        ),
         "time-request": sign_time_request(TimeRequest(nonce=NONCE, device=DEVICE), DEVICE_SIGNER),
         "time": sign_time_token(TimeToken(nonce=NONCE, utc_us=NOON_US), RECEIPT_SIGNER),
         "policy/payload": encode_policy(POLICY),

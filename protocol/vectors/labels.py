@@ -17,10 +17,11 @@ LABELS: Mapping[str, Mapping[int, str]] = {
     "header": _numbered(
         *("version", "device", "chain", "seq", "prev", "boot", "monotonic interval", "UTC interval", "clock"),
         *("counts", "gaps", "losses", "drops", "policy", "profile", "order head", "disposition head"),
-        *("checkpoint", "sections", "origin"),
+        *("checkpoint", "sections", "origin", "ended losses"),
     ),
     "receipt": _numbered(
-        *("version", "device", "stream", "chain", "upto", "hash", "have", "refused", "want", "issued")
+        *("version", "device", "stream", "chain", "upto", "hash", "have", "refused", "want", "issued"),
+        "answers",
     ),
     "policy": _numbered(
         *(
@@ -36,6 +37,7 @@ LABELS: Mapping[str, Mapping[int, str]] = {
         ),
         *("areas", "cell edge", "month bytes"),
     ),
+    "standing-request": _numbered("version", "device", "nonce", "chains"),
     "time-request": _numbered("version", "device", "nonce"),
     "time": _numbered("version", "nonce", "utc"),
     "enrol": _numbered("version", "device", "CSR hash", "token hash", "agent key"),

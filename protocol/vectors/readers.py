@@ -20,6 +20,7 @@ from protocol.policy_codec import open_policy
 from protocol.receipts import open_receipt
 from protocol.signals import decode_signals
 from protocol.signed_time import open_time_request, open_time_token
+from protocol.standing import open_standing_request
 from protocol.topics import decode_status
 from protocol.vectors.keys import published_lookup, published_signer
 from protocol.vectors.story import DEVICE, NONCE, fixed_bytes
@@ -42,6 +43,8 @@ READERS: Mapping[str, Callable[[bytes], object]] = {
     "receipt": lambda data: open_receipt(data, _RECEIPT),
     "renew": lambda data: open_renewal_proof(data, _DEVICE),
     "signals": decode_signals,
+    "standing-request": lambda data: open_standing_request(data, _DEVICE, device=DEVICE),
+    "standing-request-of-device-2": lambda data: open_standing_request(data, _DEVICE, device=_OTHER_DEVICE),
     "status": decode_status,
     "time": lambda data: open_time_token(data, _RECEIPT, nonce=NONCE),
     "time-other-nonce": lambda data: open_time_token(data, _RECEIPT, nonce=fixed_bytes("another nonce")),

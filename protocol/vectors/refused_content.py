@@ -84,6 +84,10 @@ def header_cases() -> Iterator[Case]:
         ("section-digest-short", first | {19: {1: [bytes(31), 16]}}),
         ("first-without-origin", first | {20: None}),
         ("second-with-origin", second | {20: [1, None]}),
+        ("ended-loss-of-own-chain", second | {21: [[second[3], 1, 1, 1]]}),
+        ("ended-loss-reversed", second | {21: [[bytes(16), 5, 4, 1]]}),
+        ("ended-losses-33", second | {21: [[bytes(16), 1, 1, 1]] * 33}),
+        ("ended-losses-missing", {key: second[key] for key in second.keys() - {21}}),
     ):
         yield name, "batch", signed(members), Reject.BAD_FIELD
     yield (
@@ -139,6 +143,7 @@ def receipt_cases() -> Iterator[Case]:
         ("want-17", {9: [[1, 1]] * 17}),
         ("want-zero", {9: [[0, 1]]}),
         ("issued-null", {10: None}),
+        ("answers-short", {11: bytes(15)}),
     ):
         yield name, "receipt", signed(changes), Reject.BAD_FIELD
 
@@ -162,6 +167,7 @@ def other_cases() -> Iterator[Case]:
         messages["time-request"],
         Reject.WRONG_DEVICE,
     )
+    yield from standing_cases()
     yield (
         "enrol-under-another-name",
         "enrol",
@@ -213,6 +219,25 @@ def other_cases() -> Iterator[Case]:
     yield "policy-cell-too-fine", "policy", policy_of({11: 99}), Reject.BAD_FIELD
     yield "policy-version-2", "policy", policy_of({1: 2}), Reject.UNSUPPORTED_VERSION
     yield "status-not-boolean", "status", codec.encode({1: 1}), Reject.BAD_FIELD
+
+
+def standing_cases() -> Iterator[Case]:
+    """Yield questions for the standing of chains that nobody may ask like this."""
+    message = good_messages()["standing-request"]
+    members = _members(read_sign1(message, max_bytes=SIGN1_BYTES_MAX).payload)
+
+    def signed(changes: dict[int, Any], kind: Kind = Kind.STANDING_REQUEST) -> bytes:
+        return sign1(kind, codec.encode(members | changes), DEVICE_SIGNER)
+
+    reader = "standing-request"
+    yield "standing-on-another-topic", "standing-request-of-device-2", message, Reject.WRONG_DEVICE
+    yield "standing-signed-as-time-request", reader, signed({}, Kind.TIME_REQUEST), Reject.BAD_SIG
+    yield "standing-read-as-time-request", "time-request", message, Reject.BAD_SIG
+    yield "standing-version-2", reader, signed({1: 2}), Reject.UNSUPPORTED_VERSION
+    yield "standing-nonce-short", reader, signed({3: bytes(15)}), Reject.BAD_FIELD
+    yield "standing-chains-33", reader, signed({4: [[bytes(16), 1]] * 33}), Reject.BAD_FIELD
+    yield "standing-chain-short", reader, signed({4: [[bytes(15), 1]]}), Reject.BAD_FIELD
+    yield "standing-seq-zero", reader, signed({4: [[bytes(16), 0]]}), Reject.BAD_FIELD
 
 
 def _members(data: bytes) -> dict[int, Any]:

@@ -102,5 +102,6 @@ def test_every_rule_for_a_message_is_used() -> None:
     used = {rule for _, rule, _ in LAYERS}
     assert used == {
         "batch", "sign1", "protected-header", "header", "facts", "signals", "frames", "fixes", "window",
-        "receipt", "time-request", "time-token", "policy", "enrol", "renew", "key-succession", "status",
+        "receipt", "standing-request", "time-request", "time-token", "policy", "enrol", "renew",
+        "key-succession", "status",
     }  # fmt: skip

@@ -111,6 +111,7 @@ def test_spec_shows_every_signed_kind() -> None:
     assert {
         "batch/1/sign1",
         "receipt",
+        "standing-request",
         "time-request",
         "time",
         "policy",

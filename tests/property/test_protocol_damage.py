@@ -15,6 +15,7 @@ SIGNED = (
     "receipt",
     "policy",
     "time",
+    "standing-request",
     "time-request",
     "enrol",
     "renew",

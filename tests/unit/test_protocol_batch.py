@@ -10,6 +10,7 @@ from protocol import codec
 from protocol.batch import (
     Counts,
     DropCause,
+    EndedLoss,
     Gap,
     GapCause,
     Loss,
@@ -29,8 +30,16 @@ from protocol.batch import (
 from protocol.clock import ClockClass, utc_of_sample
 from protocol.envelope import Kind, sign1
 from protocol.errors import ProtocolError, Reject
-from protocol.ids import BootId, device_id
-from protocol.limits import GAPS_MAX, HEADER_BYTES_MAX, LOSSES_MAX, PAYLOAD_BYTES_MAX, SEQ_MAX, TIME_US_MAX
+from protocol.ids import BootId, ChainId, device_id
+from protocol.limits import (
+    ENDED_LOSSES_MAX,
+    GAPS_MAX,
+    HEADER_BYTES_MAX,
+    LOSSES_MAX,
+    PAYLOAD_BYTES_MAX,
+    SEQ_MAX,
+    TIME_US_MAX,
+)
 from protocol.vectors.keys import published_lookup
 from tests.builders.protocol import a_batch, a_header, a_signer
 
@@ -102,7 +111,7 @@ def header_members(**changes: Any) -> dict[int, Any]:
 def test_unknown_keys_and_longer_records_are_ignored() -> None:
     members = header_members(gaps=(Gap(boot=BootId(bytes(16)), start_us=1, end_us=None, cause=GapCause.JAM),))
     members[11][0].append("more")
-    members |= {21: "new", 9: [0, None, "more"], 10: members[10] | {6: 5}, -1: 0}
+    members |= {22: "new", 9: [0, None, "more"], 10: members[10] | {6: 5}, -1: 0}
     header = decode_header(codec.encode(members))
     assert header.gaps[0].cause is GapCause.JAM
     assert header == a_header(gaps=header.gaps)
@@ -125,10 +134,15 @@ def test_a_header_with_all_lists_full_stays_below_its_limit() -> None:
         for _ in range(GAPS_MAX)
     )
     losses = tuple(Loss(first=SEQ_MAX - 1, last=SEQ_MAX, cause=4) for _ in range(LOSSES_MAX))
+    ended = tuple(
+        EndedLoss(chain=ChainId(b"e" * 16), first=SEQ_MAX - 1, last=SEQ_MAX, cause=5)
+        for _ in range(ENDED_LOSSES_MAX)
+    )
     drops = dict.fromkeys(DropCause, 2**53 - 1)
     header = a_header(
         gaps=gaps,
         losses=losses,
+        ended_losses=ended,
         drops=drops,
         sections={number: section_ref(bytes(1_000)) for number in range(1, 17)},
         **dict.fromkeys(("policy", "profile", "order_head", "disposition_head"), bytes(32)),

@@ -72,7 +72,7 @@ def test_spec_numbers_every_meaning() -> None:
     """Each numbered list of SPEC.md has as many numbers as its enum, so neither grows alone."""
     for enum, pattern in (
         (GapCause, r"cause 1 power, 2 jam, 3 storage, 4 privacy, 5 fault"),
-        (LossCause, r"cause 1 quota, 2 storage, 3 refused, 4 damaged"),
+        (LossCause, r"cause 1 quota, 2 storage, 3 refused, 4 damaged, 5 sealed again in a later chain"),
         (OriginKind, r"kind 1 first \(a new box\), 2 storage\s+lost, 3 conflict, 4 rekeyed"),
         (
             RefusalCode,
