@@ -10,6 +10,9 @@ Rules:
   above to it. If not it is FORK, whichever of them came first.
 - Batches come in any order (the open batch first after a silence), so a number above a hole is stored, not
   refused.
+- A number that was declared lost is closed: a batch that comes under it after all is stored only when the
+  stored batch above names its hash. Else it may be one that another life of the box sealed (exchanged
+  storage), and is CONFLICT.
 - A refusal concerns one batch. It is quarantined and blocks nothing.
 - The same batch may come later with a section that was withheld before: the section is added (RELEASE).
 
@@ -32,6 +35,8 @@ from protocol.limits import CHAIN_RANGES_MAX, QUARANTINE_ITEMS_MAX
 from protocol.receipts import RefusalCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from protocol.batch import BatchHeader, OpenedBatch
 
 
@@ -62,6 +67,8 @@ class Neighbours:
     above: Link | None = None
     held: frozenset[int] = frozenset()
     """Sections kept for the batch stored at the same number."""
+    is_lost: bool = False
+    """The number was declared lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +101,7 @@ def decide(batch: OpenedBatch, *, neighbours: Neighbours) -> Decision:
         (RefusalCode.BAD_ORIGIN, _origin_problem(header)),
         (RefusalCode.BAD_FIELD, _loss_problem(header)),
         (RefusalCode.FORK, _link_problem(batch, neighbours)),
+        (RefusalCode.CONFLICT, _lost_problem(header, neighbours)),
     ):
         if detail is not None:
             return _refuse(code, detail)
@@ -133,6 +141,13 @@ def _link_problem(batch: OpenedBatch, neighbours: Neighbours) -> str | None:
     return None
 
 
+def _lost_problem(header: BatchHeader, neighbours: Neighbours) -> str | None:
+    """Return why a batch under a number that was declared lost cannot be believed, or None."""
+    if neighbours.is_lost and neighbours.above is None:
+        return f"number {header.seq} was declared lost, and no stored batch proves that it is this one"
+    return None
+
+
 @dataclass(slots=True, kw_only=True)
 class ChainState:
     """What is known of one chain while a group of messages is taken in.
@@ -156,6 +171,7 @@ class ChainState:
             below=self.links.get(seq - 1),
             above=self.links.get(seq + 1),
             held=self.held.get(seq, frozenset()),
+            is_lost=seq in self.lost,
         )
         decision = decide(batch, neighbours=around)
         match decision.verdict:
@@ -166,10 +182,8 @@ class ChainState:
                 self.stored = grown
                 self.links[seq] = Link(head_hash=batch.head_hash, prev=batch.header.prev)
                 self.held[seq] = decision.sections
-                declared = Ranges.of((loss.first, loss.last) for loss in batch.header.losses)
-                self.lost = self.lost.union(declared)
-                self._forget_refused()
                 self.is_changed = True
+                self.lose((loss.first, loss.last) for loss in batch.header.losses)
             case Verdict.RELEASE:
                 self.held[seq] = around.held | decision.sections
             case Verdict.REFUSE:
@@ -180,6 +194,13 @@ class ChainState:
             case Verdict.DUPLICATE | Verdict.DEFER:
                 pass
         return decision
+
+    def lose(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Note what the box declares lost, in this chain or, once it has ended, in a later one."""
+        grown = self.lost.union(Ranges.of(ranges))
+        self.is_changed = self.is_changed or grown != self.lost
+        self.lost = grown
+        self._forget_refused()
 
     def _forget_refused(self) -> None:
         """Drop refusals of numbers that were stored or declared lost since."""
@@ -195,7 +216,11 @@ class ChainState:
     @property
     def holes(self) -> tuple[tuple[int, int], ...]:
         """Ranges below the highest stored number that are neither stored nor declared lost."""
-        return self.stored.union(self.lost).holes(1, self.stored.last)
+        return self.missing(self.stored.last)
+
+    def missing(self, last: int) -> tuple[tuple[int, int], ...]:
+        """Ranges of 1 … last that are neither stored nor declared lost."""
+        return self.stored.union(self.lost).holes(1, last)
 
 
 def filled_upto(stored: Ranges, lost: Ranges) -> int:
@@ -204,7 +229,8 @@ def filled_upto(stored: Ranges, lost: Ranges) -> int:
     What was declared lost counts as filled, but the number returned is always a stored one: a receipt proves
     itself to the box by the hash at this number, and what is lost has no hash.
     """
-    first_hole = stored.union(lost).holes(1, stored.last + 1)[0][0]
+    filled = stored.union(lost)  # an ended chain may have lost numbers above all that are stored
+    first_hole = filled.holes(1, filled.last + 1)[0][0]
     highest = 0
     for first, last in stored:
         if first >= first_hole:

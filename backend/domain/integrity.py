@@ -3,8 +3,9 @@
 Rules:
 - One event per cause. Each has a key within its chain, so that the same cause seen twice stays one event.
 - A chain is opened by exactly one event, when its first batch is stored, with the origin that batch states.
-- Declared gaps and losses are events of their own; a hole nobody declared becomes one when it outlives the
-  grace that a backlog needs, and a second one says when it was filled after all.
+- Declared gaps and losses are events of their own, a loss in the chain that lost it; a hole nobody declared
+  becomes one when it outlives the grace that a backlog needs, and a second one says when it was filled after
+  all.
 - Events are derived from verified headers and from decisions; they never change what is stored.
 
 Example:
@@ -112,6 +113,28 @@ def events_of_stored(
             )
         )
     return events
+
+
+def events_of_ended(header: BatchHeader) -> list[tuple[bytes, IntegrityEvent]]:
+    """Return (chain, event) for each loss that a batch declares of chains that the box has ended."""
+    return [
+        (
+            bytes(loss.chain),
+            IntegrityEvent(
+                kind=IntegrityKind.LOSS_DECLARED,
+                seq=None,
+                key=f"{loss.first}-{loss.last}",
+                detail={
+                    "first": loss.first,
+                    "last": loss.last,
+                    "cause": cause_name(LossCause, loss.cause),
+                    "in_chain": header.chain.hex(),
+                    "in_seq": header.seq,
+                },
+            ),
+        )
+        for loss in header.ended_losses
+    ]
 
 
 def _origin_events(header: BatchHeader, known_chains: Collection[bytes]) -> list[IntegrityEvent]:

@@ -8,6 +8,8 @@ Rules:
 - `want` names every hole that is not refused. A hole may be on its way: asking is harmless then, since the
   box sends what it still has to send anyway. After the backend was restored it brings back what was
   evictable.
+- Whoever asks where a chain stands names the highest number he sealed: in the answer `want` reaches up to
+  it, so that a backend that was restored learns what it cannot know.
 - All three lists have a maximum; what does not fit comes with the next receipt.
 
 It does not sign, and does not decide what is stored.
@@ -20,6 +22,7 @@ Example:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.domain.coverage import Ranges
@@ -33,6 +36,14 @@ if TYPE_CHECKING:
     from backend.domain.ingest import ChainState
     from protocol.ids import ChainId, DeviceId
     from protocol.receipts import RefusalCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a box asks about one chain: its nonce, and the highest number that it sealed there."""
+
+    nonce: bytes
+    seq: int
 
 
 def _have_ranges(state: ChainState, touched: Collection[int]) -> list[Pair]:
@@ -57,6 +68,7 @@ def build_receipt(
     hashes: Mapping[int, bytes],
     touched: Collection[int] = (),
     refused_now: Mapping[int, RefusalCode] | None = None,
+    question: Question | None = None,
     issued_us: int,
 ) -> Receipt:
     """Return the receipt for one chain as it stands after a commit.
@@ -69,12 +81,14 @@ def build_receipt(
         touched: Numbers of the batches just taken in, so that their ranges are named even in a chain with
             many.
         refused_now: Refusals of this group, also of numbers that are stored with other bytes.
+        question: What the box asked about this chain, None when it did not.
         issued_us: UTC of issue in µs.
     """
     refused = dict(refused_now or {})
     refused |= {seq: code for seq, code in state.refused.items() if seq not in refused}
     not_wanted = Ranges.of((seq, seq) for seq in state.refused)
-    wanted = Ranges.of(state.holes).minus(not_wanted)
+    sealed = state.stored.last if question is None else max(state.stored.last, question.seq)
+    wanted = Ranges.of(state.missing(sealed)).minus(not_wanted)
     return Receipt(
         device=device,
         stream=Stream.BATCH,
@@ -87,4 +101,5 @@ def build_receipt(
         refused=tuple(refused.items())[:RECEIPT_REFUSED_MAX],
         want=wanted.pairs[:RECEIPT_WANT_MAX],
         issued_us=issued_us,
+        answers=None if question is None else question.nonce,
     )

@@ -116,16 +116,31 @@ def reported_holes(session: Session, *, chain_ref: int) -> list[Pair]:
     return [(detail["first"], detail["last"]) for detail in details]
 
 
-def loss_declarations(session: Session, *, chain_ref: int) -> list[tuple[int, Pair]]:
-    """Return (number of the declaring batch, (first, last) it declares lost) of a chain."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossDeclaration:
+    """Which batch declares a loss: `chain` is None when it is of the chain itself, else of a later one."""
+
+    chain: bytes | None
+    seq: int
+    lost: Pair
+
+
+def loss_declarations(session: Session, *, chain_ref: int) -> list[LossDeclaration]:
+    """Return what was declared lost of a chain, with the declaring batches."""
     rows = session.connection().execute(
         select(INTEGRITY_EVENT.c.seq, INTEGRITY_EVENT.c.detail)
         .where(
             INTEGRITY_EVENT.c.chain_ref == chain_ref,
             INTEGRITY_EVENT.c.kind == IntegrityKind.LOSS_DECLARED.value,
         )
-        .order_by(INTEGRITY_EVENT.c.seq)
+        .order_by(INTEGRITY_EVENT.c.event_id)
     )
     return [
-        (row.seq, (detail["first"], detail["last"])) for row in rows for detail in [json.loads(row.detail)]
+        LossDeclaration(
+            chain=bytes.fromhex(detail["in_chain"]) if "in_chain" in detail else None,
+            seq=detail.get("in_seq", row.seq),
+            lost=(detail["first"], detail["last"]),
+        )
+        for row in rows
+        for detail in [json.loads(row.detail)]
     ]

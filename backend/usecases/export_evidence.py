@@ -26,7 +26,7 @@ from backend.domain.receipting import build_receipt, hash_points
 from backend.domain.refusal import Reason, Refusal
 from backend.store.batch_ranges import batches_in_chain, is_untimed, seqs_in_time, untimed_between
 from backend.store.batches import StoredBatch, load_erased, load_links, load_sections
-from backend.store.chains import StoredChain, list_chains
+from backend.store.chains import StoredChain, find_chain, list_chains
 from backend.store.devices import list_device_keys
 from backend.store.dictionaries import announcing_seqs
 from backend.store.integrity_events import loss_declarations
@@ -67,6 +67,8 @@ class _Bundle:
     parts: list[Part] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
     size: int = 0
+    declared_later: set[tuple[bytes, int]] = field(default_factory=set)
+    """Batches of later chains that declare losses of the chains in the file."""
 
     def add(self, part: Part) -> None:
         self.parts.append(part)
@@ -122,6 +124,7 @@ def export_evidence(
                 reason=Reason.TOO_MUCH_EVIDENCE,
                 detail=f"more than {EVIDENCE_BYTES_MAX // 2} bytes; export a shorter interval",
             )
+    _add_declared_later(session, bundle, org_id=org_id, device_id=device_id)
     manifest = Manifest(
         device=DeviceId(device_id),
         from_us=from_us,
@@ -202,14 +205,28 @@ def _add_context(session: Session, bundle: _Bundle, chain: StoredChain, *, first
     """Add headers outside the range that prove its edges, its dictionary and its declared losses."""
     ref = chain.chain_ref
     dictionary = set(announcing_seqs(session, chain_ref=ref))
-    losses = {
-        seq for seq, (low, high) in loss_declarations(session, chain_ref=ref) if low <= last and high >= first
-    }
+    declared = [
+        item
+        for item in loss_declarations(session, chain_ref=ref)
+        if item.lost[0] <= last and item.lost[1] >= first
+    ]
+    bundle.declared_later |= {(item.chain, item.seq) for item in declared if item.chain is not None}
+    losses = {item.seq for item in declared if item.chain is None}
     for seq in sorted({first - 1, last + 1} | dictionary | losses):
         if not first <= seq <= last:
             only = {Section.FACTS} if seq in dictionary else set()
             batches = batches_in_chain(session, chain_ref=ref, first=seq, last=seq)
             _add_batches(session, bundle, chain, batches, only=only)
+
+
+def _add_declared_later(session: Session, bundle: _Bundle, *, org_id: str, device_id: str) -> None:
+    """Add headers of later chains that declare what ended chains lost, where they are not in the file yet."""
+    here = {(part.chain, part.seq) for part in bundle.parts if part.kind == PartKind.HEADER}
+    for name, seq in sorted(bundle.declared_later):
+        chain = find_chain(session, org_id=org_id, device_id=device_id, chain=name)
+        if chain is not None and (name, seq) not in here:
+            batches = batches_in_chain(session, chain_ref=chain.chain_ref, first=seq, last=seq)
+            _add_batches(session, bundle, chain, batches, only=set())
 
 
 def _add_batches(

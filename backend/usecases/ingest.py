@@ -33,6 +33,7 @@ from protocol.ids import DeviceId, public_key_from_cose
 from protocol.limits import GROUP_COMMIT_MESSAGES_MAX
 from protocol.receipts import RefusalCode, sign_receipt
 from protocol.signed_time import TimeToken, open_time_request, sign_time_token
+from protocol.standing import is_standing_request, open_standing_request
 from protocol.topics import Direction, Down, Up, down_topic, parse_topic
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _open(
         elif box.is_revoked:
             group.turn_away(REVOKED_DEVICE, payload, device=device)
         elif kind is Up.REQUEST:
-            times += _tell_time(group, box, device, payload, signer=signer)
+            times += _answer(group, box, device, payload, signer=signer)
         else:
             _read(group, box, device, kind, payload)
     return group, times
@@ -163,15 +164,28 @@ def _read(group: IngestGroup, box: Signers, device: DeviceId, kind: Up, payload:
             group.turn_away(UNHANDLED_KIND, payload, device=device)
 
 
+def _answer(
+    group: IngestGroup, box: Signers, device: DeviceId, payload: bytes, *, signer: Signer
+) -> list[Outbound]:
+    """Take a question: where chains stand is answered after the commit, the time at once."""
+    try:
+        if not is_standing_request(payload):
+            return _tell_time(group, box, device, payload, signer=signer)
+        group.ask(open_standing_request(payload, lambda kid: _key(box, kid), device=device))
+    except ProtocolError as error:
+        group.turn_away(error.code, payload, device=device)
+    return []
+
+
 def _tell_time(
     group: IngestGroup, box: Signers, device: DeviceId, payload: bytes, *, signer: Signer
 ) -> list[Outbound]:
-    """Answer a signed question for the time, bound to its nonce."""
-    try:
-        request = open_time_request(payload, lambda kid: _key(box, kid), device=device)
-    except ProtocolError as error:
-        group.turn_away(error.code, payload, device=device)
-        return []
+    """Answer a signed question for the time, bound to its nonce.
+
+    Raises:
+        ProtocolError: It is no such question of this box.
+    """
+    request = open_time_request(payload, lambda kid: _key(box, kid), device=device)
     group.outcomes["time"] += 1
     token = sign_time_token(TimeToken(nonce=request.nonce, utc_us=group.now_us), signer)
     return [Outbound(topic=down_topic(device, Down.TIME), payload=token)]

@@ -5,6 +5,7 @@ Rules:
 - A chain is opened only within the limit per box; a batch of a chain too many is counted and not receipted,
   so the box keeps it.
 - Receipts are built from the state that is being written, and signed by the caller after the commit.
+- A box that asks where its chains stand gets a receipt for each, also for one that was never heard of.
 
 It lives for one transaction and is used by `backend.usecases.ingest` alone.
 """
@@ -17,8 +18,14 @@ from typing import TYPE_CHECKING
 
 from backend.domain.batch_time import batch_time
 from backend.domain.ingest import ChainState, Verdict
-from backend.domain.integrity import event_of_refusal, event_of_release, events_of_stored, filled_holes
-from backend.domain.receipting import build_receipt, hash_points
+from backend.domain.integrity import (
+    event_of_refusal,
+    event_of_release,
+    events_of_ended,
+    events_of_stored,
+    filled_holes,
+)
+from backend.domain.receipting import Question, build_receipt, hash_points
 from backend.store.batch_queue import set_pending
 from backend.store.batches import DecodeState, Retention, add_batches, load_held, load_links
 from backend.store.chains import count_chains, known_chains, load_chains, opened_chains, save_chains
@@ -36,8 +43,9 @@ if TYPE_CHECKING:
     from backend.domain.integrity import IntegrityEvent
     from backend.store.batch_signers import Signers
     from backend.store.chains import StoredChain
-    from protocol.batch import OpenedBatch
+    from protocol.batch import BatchHeader, OpenedBatch
     from protocol.receipts import Receipt, RefusalCode
+    from protocol.standing import StandingRequest
 
 TOO_MANY_CHAINS = "TOO_MANY_CHAINS"
 TOO_MANY_RANGES = "TOO_MANY_RANGES"
@@ -63,6 +71,7 @@ class IngestGroup:
         self._quarantine: list[QuarantinedBatch] = []
         self._refusals: defaultdict[ChainName, dict[int, RefusalCode]] = defaultdict(dict)
         self._touched: defaultdict[ChainName, set[int]] = defaultdict(set)
+        self._questions: dict[ChainName, Question] = {}
         self._events: list[tuple[str, int, IntegrityEvent]] = []
         self._keys: list[dict[str, object]] = []
         self._batches: list[dict[str, object]] = []
@@ -89,6 +98,13 @@ class IngestGroup:
         self._quarantine.append(item)
         self._refusals[item.device_id, item.chain][item.seq] = code
 
+    def ask(self, request: StandingRequest) -> None:
+        """Note a question for the standing of chains: each is answered by a receipt."""
+        self.outcomes["standing"] += 1
+        for chain, seq in request.chains:
+            name = (request.device, bytes(chain))
+            self._questions[name] = Question(nonce=request.nonce, seq=seq)
+
     def judge(self, session: Session) -> None:
         """Decide on every batch, in the order they came."""
         self._load(session)
@@ -102,16 +118,20 @@ class IngestGroup:
 
     def _load(self, session: Session) -> None:
         """Load the chains of the group and, around each batch, what is stored."""
-        org_of: dict[ChainName, str] = {
-            (batch.header.device, bytes(batch.header.chain)): self._signers[batch.header.device].org_id
+        named = dict.fromkeys(  # not a set: chains are numbered in the order in which they are heard of
+            (batch.header.device, bytes(chain))
             for batch, _ in self._opened
-        }
+            for chain in (*(loss.chain for loss in batch.header.ended_losses), batch.header.chain)
+        )
+        org_of: dict[ChainName, str] = {name: self._signers[name[0]].org_id for name in named}
         known = known_chains(session, names=org_of)
         room = count_chains(session, device_ids={device for device, _ in org_of.keys() - known})
         for name in sorted(org_of.keys() - known):
             room[name[0]] = room.get(name[0], 0) + 1
             if room[name[0]] > CHAINS_MAX:
                 del org_of[name]
+        asked = known_chains(session, names=self._questions.keys() - org_of.keys())
+        org_of |= {name: self._signers[name[0]].org_id for name in asked}
         self._chains = load_chains(session, org_of=org_of, received_us=self.now_us)
         self._had_holes = {name for name, chain in self._chains.items() if chain.state.holes}
         beside: set[tuple[int, int]] = set()
@@ -192,12 +212,24 @@ class IngestGroup:
         known = self._opened_before.get(header.device, [])
         events = events_of_stored(header, received_us=self.now_us, known_chains=known)
         self._events += [(chain.org_id, chain.chain_ref, event) for event in events]
+        self._lose_of_ended(header)
         chain.last_received_us = self.now_us
         if time.start_us is not None and time.end_us is not None:
             chain.span_us_max = max(chain.span_us_max, time.end_us - time.start_us)
         if header.seq == 1:
             chain.opened_us = self.now_us
             known.append(name[1])
+
+    def _lose_of_ended(self, header: BatchHeader) -> None:
+        """Note what a stored batch declares lost of chains that the box has ended."""
+        for loss in header.ended_losses:
+            ended = self._chains.get((header.device, bytes(loss.chain)))
+            if ended is not None:  # else it is one chain too many, and the batch itself says what it lost
+                ended.state.lose([(loss.first, loss.last)])
+        for name, event in events_of_ended(header):
+            ended = self._chains.get((header.device, name))
+            if ended is not None:
+                self._events.append((ended.org_id, ended.chain_ref, event))
 
     def _add_sections(self, chain: StoredChain, batch: OpenedBatch, sections: Iterable[int]) -> None:
         for section in sections:
@@ -218,8 +250,8 @@ class IngestGroup:
             )
 
     def receipts(self, session: Session) -> list[Receipt]:
-        """Return a receipt for each chain that a batch of the group was about, unsigned."""
-        names = sorted(self._touched.keys() | self._refusals.keys())
+        """Return a receipt for each chain that a message of the group was about, unsigned."""
+        names = sorted(self._touched.keys() | self._refusals.keys() | self._questions.keys())
         missing = {
             (chain.chain_ref, seq)
             for name in names
@@ -245,6 +277,7 @@ class IngestGroup:
                     hashes=hashes,
                     touched=self._touched[name],
                     refused_now=self._refusals[name],
+                    question=self._questions.get(name),
                     issued_us=self.now_us,
                 )
             )

@@ -14,7 +14,7 @@ from sqlalchemy import delete, update
 from backend.domain.refusal import Refusal
 from backend.store.batches import BATCH, BATCH_KEY, BATCH_SECTION
 from backend.usecases.export_evidence import export_evidence
-from protocol.batch import Counts, Gap, GapCause, Loss, LossCause, Origin, OriginKind, Section
+from protocol.batch import Counts, EndedLoss, Gap, GapCause, Loss, LossCause, Origin, OriginKind, Section
 from protocol.envelope import SoftwareSigner
 from protocol.evidence import verify
 from protocol.evidence_file import MAGIC, EvidenceFile, bytes_head, read_file, write_file
@@ -268,6 +268,24 @@ def test_a_loss_that_is_declared_after_the_interval_is_still_found(world: World)
     world.take(batches[0], *batches[2:], last)
     report = world.verify(world.export(to_us=START_US + 25_000_000))
     assert report.chains[0].holes == ((2, 2, "declared damaged"),)
+
+
+@pytest.mark.parametrize("starts_s", [60, 7_200], ids=["within the interval", "after the interval"])
+def test_a_loss_of_an_ended_chain_is_found_where_a_later_chain_declares_it(
+    world: World, starts_s: int
+) -> None:
+    ended = world.box.chain(seed=1)
+    batches = ended.many(4)
+    head = ChainHead(chain=ended.chain, seq=4, hash=batches[3].hash)
+    later = world.box.chain(seed=2, origin=Origin(kind=OriginKind.CONFLICT, last_head=head))
+    later.mono_us = starts_s * 1_000_000
+    lost = EndedLoss(chain=ended.chain, first=2, last=2, cause=LossCause.RESEALED)
+    world.take(batches[0], *batches[2:])
+    world.take(later.next(), later.next(ended_losses=(lost,)))
+    report = world.verify(world.export())
+    assert report.verdict is Verdict.VERIFIED_WITH_GAPS
+    assert report.chains[0].holes == ((2, 2, "declared resealed"),)
+    assert Code.HOLE_UNDECLARED not in codes(report)
 
 
 def test_a_hole_that_nobody_declared_is_exported_and_named(world: World) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from backend.domain.ingest import Verdict
 from backend.domain.integrity import IntegrityKind
 from backend.store.batches import BATCH, BATCH_KEY, BATCH_SECTION, load_sections
+from backend.store.chains import CHAIN
 from backend.store.integrity_events import page_of_events
 from backend.store.quarantine import counters, list_refused
 from backend.usecases.find_holes import find_holes
@@ -19,6 +20,7 @@ from backend.usecases.revoke_device import revoke_device
 from protocol import codec, limits
 from protocol.batch import (
     ChainHead,
+    EndedLoss,
     Gap,
     GapCause,
     Loss,
@@ -32,14 +34,17 @@ from protocol.batch import (
 )
 from protocol.envelope import Kind, sign1
 from protocol.ids import BootId, ChainId
-from protocol.receipts import RefusalCode, Stream
+from protocol.receipts import Receipt, RefusalCode, Stream
 from protocol.signed_time import TimeRequest, open_time_token, sign_time_request
+from protocol.standing import StandingRequest, sign_standing_request
 from protocol.topics import Up, up_topic
 from tests.builders.ingest import ORG, OTHER_ORG, START_US, Backend, Box, MadeBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 
 @pytest.fixture
@@ -139,12 +144,91 @@ def test_a_declared_loss_counts_as_filled(backend: Backend, box: Box) -> None:
     assert (IntegrityKind.LOSS_DECLARED, 5) in events(backend, box)
 
 
-def test_what_was_declared_lost_is_still_welcome(backend: Backend, box: Box) -> None:
+def test_what_was_declared_lost_is_still_welcome_when_the_batch_above_names_it(
+    backend: Backend, box: Box
+) -> None:
     chain = box.chain()
-    batches = chain.many(2)
-    third = chain.next(losses=(Loss(first=2, last=2, cause=LossCause.DAMAGED),))
-    backend.take(batches[0], third)
+    batches = chain.many(3)
+    fourth = chain.next(losses=(Loss(first=2, last=3, cause=LossCause.DAMAGED),))
+    backend.take(batches[0], fourth)
+    assert backend.take(batches[1]).outcomes == {Verdict.REFUSE: 1}, "nothing proves yet that it is this one"
+    assert backend.take(batches[2]).outcomes == {Verdict.STORE: 1}
     assert backend.take(batches[1]).outcomes == {Verdict.STORE: 1}
+    assert only_receipt(backend, fourth).upto == 4
+
+
+def test_another_life_of_the_box_cannot_fill_what_was_declared_lost(backend: Backend, box: Box) -> None:
+    chain = box.chain()
+    first = chain.next()
+    image = chain.twin()
+    chain.many(2)
+    fourth = chain.next(losses=(Loss(first=2, last=3, cause=LossCause.QUOTA),))
+    backend.take(first, fourth)
+    receipt = only_receipt(backend, image.next(speeds=[7]))
+    assert receipt.refused == ((2, RefusalCode.CONFLICT),)
+    assert IntegrityKind.CONFLICT in {kind for kind, _ in events(backend, box)}
+
+
+def test_losses_of_an_ended_chain_are_declared_in_a_later_one(backend: Backend, box: Box) -> None:
+    ended = box.chain(seed=1)
+    first, _, third, _ = ended.many(4)
+    head = ChainHead(chain=ended.chain, seq=4, hash=b"h" * 32)
+    later = box.chain(seed=2, origin=Origin(kind=OriginKind.CONFLICT, last_head=head))
+    lost = (
+        EndedLoss(chain=ended.chain, first=2, last=2, cause=LossCause.QUOTA),
+        EndedLoss(chain=ended.chain, first=4, last=4, cause=LossCause.RESEALED),
+    )
+    backend.take(first, third)
+    backend.take(later.next(ended_losses=lost))
+    receipt = only_receipt(backend, third)
+    assert (receipt.upto, receipt.want) == (3, ())
+    assert events(backend, box).count((IntegrityKind.LOSS_DECLARED, None)) == 2
+    backend.now_us += limits.INTEGRITY_HOLE_GRACE_US + 1
+    assert find_holes(backend.database, now_us=backend.now_us) == 0
+
+
+def ask(backend: Backend, box: Box, *chains: tuple[ChainId, int]) -> list[Receipt]:
+    request = StandingRequest(device=box.device, nonce=b"q" * 16, chains=chains)
+    payload = sign_standing_request(request, box.signer)
+    return backend.receipts(
+        backend.take_messages(Inbound(topic=up_topic(box.device, Up.REQUEST), payload=payload))
+    )
+
+
+def test_a_box_that_asks_is_told_what_of_each_chain_is_missing(backend: Backend, box: Box) -> None:
+    chain, unheard = box.chain(seed=1), box.chain(seed=2)
+    first, _, third, _ = chain.many(4)
+    backend.take(first, third)
+    known, unknown = ask(backend, box, (chain.chain, 6), (unheard.chain, 3))
+    assert (known.upto, known.hash, known.want) == (1, first.hash, ((2, 2), (4, 6)))
+    assert [(have.first, have.last) for have in known.have] == [(3, 3)]
+    assert (unknown.chain, unknown.upto, unknown.want) == (unheard.chain, 0, ((1, 3),))
+    assert known.answers == unknown.answers == b"q" * 16
+    assert only_receipt(backend, third).answers is None
+    assert rows(backend, CHAIN) == 1, "asking about a chain does not make one"
+
+
+def test_a_question_in_the_same_group_is_answered_with_what_the_group_brought(
+    backend: Backend, box: Box
+) -> None:
+    first = box.chain().next()
+    request = StandingRequest(device=box.device, nonce=b"q" * 16, chains=((first.header.chain, 1),))
+    topic = up_topic(box.device, Up.REQUEST)
+    taken = backend.take_messages(
+        Inbound(topic=topic, payload=sign_standing_request(request, box.signer)),
+        Inbound(topic=up_topic(box.device, Up.BATCH), payload=first.payload),
+    )
+    (receipt,) = backend.receipts(taken)
+    assert (receipt.upto, receipt.want, receipt.answers) == (1, (), b"q" * 16)
+
+
+def test_a_question_about_another_box_is_counted_and_not_answered(backend: Backend, box: Box) -> None:
+    other = Box(seed=2)
+    request = StandingRequest(device=box.device, nonce=bytes(16), chains=())
+    question = sign_standing_request(request, box.signer)
+    taken = backend.take_messages(Inbound(topic=up_topic(other.device, Up.REQUEST), payload=question))
+    assert taken.answers == ()
+    assert counted(backend, other.device, ORG) == {"UNKNOWN_KEY": 1}
 
 
 def test_a_loss_at_the_end_is_receipted_up_to_the_last_batch_that_has_a_hash(
