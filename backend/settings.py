@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     broker_port: int = Field(
         default=8883, ge=1, le=65535, description="Broker's mTLS port, told at enrolment."
     )
+    broker_folder: Path | None = Field(
+        default=None,
+        description="Folder of the broker's files, see `tbox backend broker`; default: `broker` in the home.",
+    )
 
     @property
     def database_url(self) -> str:
@@ -95,6 +99,11 @@ class Settings(BaseSettings):
     def bridge_key_path(self) -> Path:
         """Private key of that certificate, PEM PKCS#8, mode 0600."""
         return self.home / "tls" / "bridge.key"
+
+    @property
+    def broker_path(self) -> Path:
+        """Folder of the broker's files; a revocation is written there when it exists."""
+        return (self.broker_folder if self.broker_folder is not None else self.home / "broker").absolute()
 
     @property
     def listens_beyond_loopback(self) -> bool:

@@ -15,6 +15,7 @@ import typer
 
 from backend.bridge.cli import app as bridge_app
 from backend.cli.authority import ca_app, service_key_app
+from backend.cli.broker import broker_app
 from backend.cli.output import ReportingGroup
 from backend.cli.registry import device_app, key_app, org_app, token_app
 from backend.cli.server import init, migrate, serve
@@ -37,6 +38,7 @@ app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")
 app.add_typer(device_app, name="device")
 app.add_typer(ca_app, name="ca")
+app.add_typer(broker_app, name="broker")
 app.add_typer(service_key_app, name="service-key")
 app.add_typer(bridge_app, name="bridge")
 if find_spec("backend.trace_cli") is not None:  # `trace` and `rebuild`: commands of their own module

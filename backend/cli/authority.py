@@ -23,6 +23,7 @@ from backend.usecases.issue_certificates import (
 from backend.usecases.register_service_keys import ServicePurpose
 from backend.usecases.service_identity import load_identity, load_trusted_key
 from backend.usecases.succeed_service_key import succeed_service_key
+from backend.usecases.tell_broker import tell_broker
 from protocol.envelope import SoftwareSigner
 
 ca_app = typer.Typer(no_args_is_help=True, help="The own CA: revocation list, certificates for servers.")
@@ -83,7 +84,10 @@ def ca_client_cert(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a certificate with which a process of the server shows itself to the broker."""
+    """Issue a certificate with which a process of the server shows itself to the broker.
+
+    One named `bridge-2`, or `bridge-` and anything, is let in as a bridge after the broker's next SIGHUP.
+    """
 
     def issue(session: Session, issuer: Issuer, org_id: str, key: EllipticCurvePublicKey) -> str:
         return issue_client_certificate(
@@ -93,6 +97,12 @@ def ca_client_cert(
     _accept(lambda: check_service_name(name))
     with open_instance(home) as instance:
         _issue(instance, name, issue, out=out, as_json=as_json)
+        tell_broker(
+            instance.database,
+            folder=instance.settings.broker_path,
+            issuer=load_identity(instance.settings).issuer,
+            now_us=utc_us(),
+        )
 
 
 @service_key_app.command("list", epilog="Example: tbox backend service-key list --json")

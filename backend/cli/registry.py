@@ -20,6 +20,8 @@ from backend.usecases.create_api_key import create_api_key, revoke_api_key
 from backend.usecases.create_organisation import create_organisation
 from backend.usecases.issue_enrolment_tokens import issue_enrolment_tokens
 from backend.usecases.revoke_device import revoke_device
+from backend.usecases.service_identity import load_identity
+from backend.usecases.tell_broker import tell_broker
 from protocol.limits import (
     API_KEY_LIFE_DAYS_DEFAULT,
     ENROLMENT_TOKEN_LIFE_S_DEFAULT,
@@ -235,7 +237,8 @@ def device_revoke(
 ) -> None:
     """End a box's life in the registry: keys, certificates, renewal. There is no way back.
 
-    The broker learns of it from a fresh list: `tbox backend ca crl`.
+    The broker's lists are written afresh, where `tbox backend broker config` has put them; it reads them on
+    SIGHUP.
     """
     with open_instance(home) as instance:
         org_id = instance.org_id(org)
@@ -245,6 +248,12 @@ def device_revoke(
             ended = revoke_device(session, org_id=org_id, device_id=device_id, now_us=utc_us())
         if isinstance(ended, Refusal):
             raise NotFoundError(what=ended.detail)
+        tell_broker(
+            instance.database,
+            folder=instance.settings.broker_path,
+            issuer=load_identity(instance.settings).issuer,
+            now_us=utc_us(),
+        )
     show(_device(ended), as_json=as_json)
 
 

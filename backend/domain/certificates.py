@@ -48,6 +48,8 @@ from protocol.limits import (
     SERVER_CERTIFICATE_LIFE_DAYS,
 )
 
+BRIDGE_NAME: Final = "bridge"
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 # Too short for a device id, so that neither is taken for the other.
@@ -200,6 +202,13 @@ def check_service_name(name: str) -> None:
         raise ValueError("a service's name is 1 to 40 of a-z, 0-9 and -, a letter first")
 
 
+def is_bridge_name(name: str) -> bool:
+    """Whether a service of this name is a bridge: `bridge`, or `bridge-` and a suffix where several run."""
+    return name == BRIDGE_NAME or (
+        name.startswith(f"{BRIDGE_NAME}-") and _SERVICE_NAME.fullmatch(name) is not None
+    )
+
+
 def check_host_names(names: Sequence[str]) -> None:
     """Accept one or more host names and addresses.
 
@@ -215,14 +224,14 @@ def check_host_names(names: Sequence[str]) -> None:
 def make_crl(
     issuer: Issuer, *, revoked: Sequence[RevokedSerial], now_us: int
 ) -> x509.CertificateRevocationList:
-    """Return the CA's revocation list; its number is the second it was made, so it grows."""
+    """Return the CA's revocation list; its number is the microsecond it was made, so it grows."""
     now = _moment(now_us)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)
         .last_update(now - _BACKDATE)
         .next_update(now + timedelta(days=CRL_LIFE_DAYS))
-        .add_extension(x509.CRLNumber(now_us // 1_000_000), critical=False)
+        .add_extension(x509.CRLNumber(now_us), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.private_key.public_key()),
             critical=False,

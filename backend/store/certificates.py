@@ -74,6 +74,20 @@ def list_revoked(session: Session, *, not_after_us: int) -> Sequence[Certificate
     ).all()
 
 
+def list_service_names(session: Session, *, now_us: int) -> Sequence[str]:
+    """Return the names under which the server's own certificates in force were issued, in order."""
+    return session.exec(
+        select(Certificate.subject)
+        .where(
+            col(Certificate.device_id).is_(None),
+            col(Certificate.revoked_us).is_(None),
+            col(Certificate.not_after_us) > now_us,
+        )
+        .distinct()
+        .order_by(Certificate.subject)
+    ).all()
+
+
 def is_nonce_used(session: Session, *, org_id: str, nonce: bytes) -> bool:
     """Whether a renewal of this organisation's boxes has used this nonce."""
     found = select(RenewalNonce).where(RenewalNonce.org_id == org_id, RenewalNonce.nonce == nonce)

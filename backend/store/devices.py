@@ -4,8 +4,8 @@ Rules:
 - A device belongs to one organisation; its id is the thumbprint of its first agent key, and stays when keys
   change.
 - A key belongs to one device for ever, with the time it is valid from and to.
-- `locate_device` is the one query without an organisation: the bridge knows only the topic a batch came on,
-  and learns the owner here.
+- `locate_device` takes no organisation: the bridge knows only the topic a batch came on, and learns the owner
+  here. Nor does `list_revoked_ids`: the broker serves all.
 """
 
 from collections.abc import Sequence
@@ -63,6 +63,13 @@ def list_devices(session: Session, *, org_id: str, after: str | None, limit: int
     if after is not None:
         query = query.where(col(Device.device_id) > after)
     return session.exec(query).all()
+
+
+def list_revoked_ids(session: Session) -> Sequence[str]:
+    """Return the ids of all organisations' revoked boxes, in order: for the broker's access list."""
+    return session.exec(
+        select(Device.device_id).where(col(Device.revoked_us).is_not(None)).order_by(Device.device_id)
+    ).all()
 
 
 def list_device_keys(session: Session, *, org_id: str, device_id: str) -> Sequence[DeviceKey]:

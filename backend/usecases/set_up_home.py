@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from backend.domain.access import Role
-from backend.domain.certificates import Issuer, make_authority
+from backend.domain.certificates import BRIDGE_NAME, Issuer, make_authority
 from backend.domain.refusal import Refusal
 from backend.domain.renewal_nonce import SECRET_BYTES
 from backend.errors import RefusedError
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CA_NAME = "T-Box device CA"
-BRIDGE_NAME = "bridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,15 @@ from typing import Self
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from backend.api.deps import CurrentCaller, NowUs, OwnDevice, ReadSession, WriteSession, allow
+from backend.api.deps import (
+    CurrentCaller,
+    CurrentServices,
+    NowUs,
+    OwnDevice,
+    ReadSession,
+    WriteSession,
+    allow,
+)
 from backend.api.paging import Page, Paging
 from backend.api.problems import from_refusal
 from backend.api.schemas import EXAMPLE_DEVICE, EXAMPLE_TIME, UtcTime, optional_time
@@ -17,6 +25,7 @@ from backend.domain.refusal import Refusal
 from backend.store.certificates import Certificate, list_certificates
 from backend.store.devices import Device, DeviceKey, list_device_keys, list_devices
 from backend.usecases.revoke_device import revoke_device
+from backend.usecases.tell_broker import try_to_tell_broker
 
 router = APIRouter(tags=["devices"])
 
@@ -151,7 +160,9 @@ def read_device(device: OwnDevice, session: ReadSession) -> DeviceDetailOut:
 @router.post(
     "/devices/{device_id}/revoke", summary="Revoke a box", dependencies=[allow(Permission.DEVICE_REVOKE)]
 )
-def end_device(device: OwnDevice, session: WriteSession, now_us: NowUs) -> DeviceOut:
+def end_device(
+    device: OwnDevice, session: WriteSession, now_us: NowUs, services: CurrentServices
+) -> DeviceOut:
     """End a box's life in the registry: its keys, its certificates, its right to renew. There is no way back.
 
     What it signed before stays stored and provable. Asking again changes nothing.
@@ -159,4 +170,10 @@ def end_device(device: OwnDevice, session: WriteSession, now_us: NowUs) -> Devic
     outcome = revoke_device(session, org_id=device.org_id, device_id=device.device_id, now_us=now_us)
     if isinstance(outcome, Refusal):
         raise from_refusal(outcome)
+    try_to_tell_broker(
+        services.database,
+        folder=services.settings.broker_path,
+        issuer=services.identity.issuer,
+        now_us=now_us,
+    )
     return DeviceOut.of(outcome)
