@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from device.acquisition.gnss import GnssForm
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -41,10 +43,11 @@ class FramesReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GnssReceived:
-    """The receiver sent bytes of NMEA 0183, torn anywhere; `t_us` is when the first of them was read."""
+    """The receiver sent bytes of this form, torn anywhere; `t_us` is when the first of them was read."""
 
     t_us: int
     data: bytes
+    form: GnssForm = GnssForm.NMEA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,9 @@ Rules:
   find no room are counted as BACKPRESSURE, and the time of it becomes a declared gap.
 - Raw frames are kept beside the rows for the identifiers that the profile calls decisive.
 - A bus without a plan is counted, not guessed at: its frames are UNKNOWN_ID.
-- Implausible values are kept as the car sent them and reported as facts; an impossible fix is dropped and
-  counted.
+- Implausible values are kept as the car sent them and reported as facts.
 
-It does not parse (`acquisition`) or seal (`delivery`).
+It does not parse (`acquisition`) or seal (`delivery`); fixes have an intake of their own (`gnss_intake`).
 
 Example: see `tests/unit/test_engine_intake.py`.
 """
@@ -22,11 +21,10 @@ from typing import TYPE_CHECKING, Self
 
 from device.acquisition.decode import Decoder
 from device.acquisition.lot import FrameFlag, FrameLot
-from device.acquisition.nmea import NmeaReader
-from device.delivery.batch_builder import FIX_BYTES, frames_bytes
+from device.delivery.batch_builder import frames_bytes
+from device.gnss_intake import GnssIntake
 from protocol.batch import DropCause, Gap, GapCause
 from protocol.facts import Event
-from protocol.fixes import Precision, encode_fixes
 from protocol.frames import RawFrames
 
 if TYPE_CHECKING:
@@ -39,10 +37,7 @@ if TYPE_CHECKING:
     from device.config import EngineConfig
     from device.delivery.outbox import Outbox
     from protocol.clock import Instant
-    from protocol.fixes import Fix
     from protocol.signals import GroupDef
-
-_MODE_2D = 2  # the receiver has a position, so its time is the satellites' time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +113,7 @@ def _raw_frames(lot: FrameLot, ids: frozenset[int]) -> RawFrames | None:
 
 
 class Intake:
-    """Takes lots and sentences, and fills the outbox's open batch.
+    """Takes lots and fills the outbox's open batch; `gnss` does the same for the receiver's bytes.
 
     Args:
         config: Keep-all and precision.
@@ -130,8 +125,7 @@ class Intake:
         self._config = config
         self._plans = dict(plans)
         self._outbox = outbox
-        self._nmea = NmeaReader()
-        self._garbled = 0
+        self.gnss = GnssIntake(config, outbox, self._make_room)
         self._numbered: dict[tuple[str, int], GroupDef] = {}
         self._blocked_since_us: int | None = None
 
@@ -143,18 +137,6 @@ class Intake:
             self._outbox.builder.count_frames(received=lot.size, decoded=0, drops=drops)
         elif lot.size:
             self._take(lot, plan, now)
-
-    def take_nmea(self, data: bytes, t_us: int, now: Instant) -> None:
-        """Take bytes of the receiver."""
-        for fix in self._nmea.feed(data, t_us):
-            self._take_fix(fix, now)
-        self._count_garbled()
-
-    def finish_nmea(self, now: Instant) -> None:
-        """Take the epoch that is still open: the log is over or the agent stops."""
-        for fix in self._nmea.flush():
-            self._take_fix(fix, now)
-        self._count_garbled()
 
     def note_drops(self, cause: DropCause, count: int) -> None:
         """Frames were lost before they reached the engine."""
@@ -224,22 +206,6 @@ class Intake:
             self._numbered[bus, index] = group
         return group
 
-    def _take_fix(self, fix: Fix, now: Instant) -> None:
-        if fix.utc_us is not None and fix.mode >= _MODE_2D:
-            self._outbox.clock.learn_fix(mono_us=fix.t_us, utc_us=fix.utc_us)
-        if self._config.precision == Precision.NONE:
-            return
-        cause: DropCause | None = None
-        if not _is_possible(fix):
-            cause = DropCause.IMPLAUSIBLE
-        elif not self._make_room(FIX_BYTES, now):
-            self._outbox.counts["fixes_dropped"] += 1
-            return
-        if cause is None:
-            self._outbox.builder.add_fix(fix)
-        else:
-            self.note_drops(cause, 1)
-
     def _make_room(self, size: int, now: Instant) -> bool:
         """Whether content of this size may be added; seals the open batch to make room for it."""
         if self._outbox.builder.has_room(size) or self._outbox.seal_open(now):
@@ -261,18 +227,3 @@ class Intake:
                 )
             )
             self._blocked_since_us = None
-
-    def _count_garbled(self) -> None:
-        fresh = self._nmea.counts.garbled - self._garbled
-        if fresh:
-            self._garbled += fresh
-            self.note_drops(DropCause.GNSS_GARBLED, fresh)
-
-
-def _is_possible(fix: Fix) -> bool:
-    """Whether the wire can carry this fix; what it cannot carry cannot be true."""
-    try:
-        encode_fixes([fix], Precision.EXACT)
-    except ValueError:
-        return False
-    return True

@@ -145,8 +145,8 @@ class TBox:
         match event:
             case FramesReceived(lot=lot):
                 self._intake.take_lot(lot, now)
-            case GnssReceived(data=data, t_us=t_us):
-                self._intake.take_nmea(data, t_us, now)
+            case GnssReceived():
+                self._intake.gnss.take(event, now)
             case DropsReported(cause=cause, count=count):
                 self._intake.note_drops(cause, count)
             case BusChanged():
@@ -169,7 +169,7 @@ class TBox:
             case UplinkLost():
                 self._is_connected = False
                 self._time.forget()
-                outbox.uplink.lose_link()
+                outbox.lose_link()
             case MessageArrived(kind=kind, payload=payload):
                 return self._take_message(kind, payload, now)
             case BatchPublished(key=key):
@@ -229,7 +229,7 @@ class TBox:
 
     def _stop(self, now: Instant) -> None:
         self._is_stopping = True
-        self._intake.finish_nmea(now)
+        self._intake.gnss.finish(now)
         self._outbox.seal_last(now)
 
     def _add_bus_fact(self, event: BusChanged, now: Instant) -> None:

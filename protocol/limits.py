@@ -321,8 +321,33 @@ LOT_FRAMES_MAX = 8_192
 LOG_LINE_BYTES_MAX = 1_024
 """Bytes of one line of a CAN log: a CAN FD frame in candump form has 170; a longer line is no frame."""
 
+BLF_CONTAINER_BYTES_MAX = 16_777_216
+"""Bytes of one BLF object, packed and unpacked: Vector's tools write containers of 128 KiB."""
+
+MF4_BLOCK_BYTES_MAX = 67_108_864
+"""Bytes that one packed MF4 data block may unpack to: the standard advises 4 MiB."""
+
+MF4_META_BYTES_MAX = 1_048_576
+"""Bytes of one MF4 block that describes (names, comments, channels); a data list has 8 a block."""
+
+MF4_CHANNELS_MAX = 65_536
+"""Channels and groups together of one MF4 file: the bus logger with most at hand has 900."""
+
+MF4_RECORD_BYTES_MAX = 65_536
+"""Bytes of one MF4 record: a CAN FD frame with its extras has about 100."""
+
 NMEA_SENTENCE_BYTES_MAX = 1_024
 """Bytes of one NMEA sentence: the standard says 82, receivers stretch it; what is longer is noise."""
+
+GPSD_LINE_BYTES_MAX = 65_536
+"""Bytes of one report of gpsd: a SKY of 40 satellites has 4,000, its own limit of satellites makes 20,000."""
+
+JUMP_SPEED_MM_S_MAX = 100_000
+"""Speed between two fixes, mm/s, that no road vehicle reaches: 360 km/h; faster is a jump."""
+
+JUMP_SLACK_MM = 200_000
+"""How far two true fixes may scatter, mm: between tall buildings a receiver is off by up to a hundred metres
+each time."""
 
 # --- Device: spool ------------------------------------------------------------------------------------------
 

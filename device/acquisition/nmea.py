@@ -3,9 +3,13 @@ r"""NMEA 0183 bytes to fixes, one for each epoch of the receiver.
 Rules:
 - A sentence counts only whole: `$…*HH` with a checksum that matches and values the parser accepts. All else
   is counted as garbled and never becomes a position. Bytes may be torn anywhere between two calls.
-- RMC, GGA, GSA, GSV and VTG of every talker are read; other sentences are counted.
-- An epoch begins with an RMC or GGA of a new time and ends when the next one begins, or at `flush`. GSA, GSV
-  and VTG carry no time and belong to the epoch that is open. What an epoch amounts to stands in `nmea_epoch`.
+- RMC, GGA, GNS, GLL, ZDA, GSA, GSV and VTG of every satellite talker are read; other sentences, and those of
+  other talkers (a chart display repeats positions that it did not measure), are counted.
+- An epoch begins with a sentence of a new time (more than 10 ms apart) or one that the open epoch already
+  has, and ends when the next one begins, or at `flush`. GSA, GSV and VTG carry no time and belong to the open
+  epoch. What an epoch amounts to stands in `nmea_epoch`.
+- GLL only repeats what RMC, GGA or GNS say, and some receivers send it a second off: it may join their epoch
+  and cannot end it. A receiver that sends nothing else has epochs of GLL.
 - A lost fix is a fix of mode 1 without coordinates; old coordinates are never repeated.
 
 It does not judge plausibility, smooth or fill in, and knows no clock: `t_us` is the caller's. The time of a
@@ -25,13 +29,14 @@ Source: NMEA 0183 v4.11.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pynmeagps import VALCKSUM, VALMSGID, NMEAMessageError, NMEAParseError, NMEAReader, NMEATypeError
+from pynmeagps import VALMSGID, NMEAMessageError, NMEAParseError, NMEAReader, NMEATypeError
 from pynmeagps.nmeatypes_core import NMEA_MSGIDS
 
-from device.acquisition.nmea_epoch import Epoch, GarbledError, Timed
+from device.acquisition.gnss import GarbledError, GnssCounts
+from device.acquisition.nmea_epoch import Epoch
+from device.acquisition.nmea_timed import TIMED, Timed, are_one_instant, field_of
 from protocol.limits import NMEA_SENTENCE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -39,7 +44,13 @@ if TYPE_CHECKING:
 
     from protocol.fixes import Fix
 
-READ: Final = frozenset({"RMC", "GGA", "GSA", "GSV", "VTG"})
+READ: Final = TIMED | {"GSA", "GSV", "VTG"}
+
+# GPS, combined, GLONASS, Galileo, BeiDou (new and old), QZSS (three spellings in use), NavIC.
+# Source: NMEA 0183 v4.11 table of talkers; QZ and PQ are Quectel's and u-blox's earlier ones.
+SATELLITE_TALKERS: Final = frozenset({"GP", "GN", "GL", "GA", "GB", "BD", "GQ", "QZ", "PQ", "GI"})
+
+_BETTER: Final = TIMED - {"GLL", "ZDA"}
 
 # What ends a sentence: its line end, or the next one's start when it was torn.
 _END = re.compile(rb"[$\n]")
@@ -48,30 +59,11 @@ _END = re.compile(rb"[$\n]")
 _HEADER_CHARS = 5
 
 
-@dataclass(slots=True, kw_only=True)
-class NmeaCounts:
-    """What became of the bytes since the reader was made.
-
-    Attributes:
-        parsed: Sentences that were read.
-        garbled: Sentences torn, too long, with a wrong or no checksum, or with impossible values.
-        unused: Good sentences of a standard kind that is not read.
-        unknown: Good sentences of no standard kind (proprietary ones).
-        foreign_bytes: Bytes outside sentences (binary protocols, comments), line ends apart.
-    """
-
-    parsed: int = 0
-    garbled: int = 0
-    unused: int = 0
-    unknown: int = 0
-    foreign_bytes: int = 0
-
-
 class NmeaReader:
     """Turns a receiver's bytes into fixes; `counts` says what happened to every sentence."""
 
     def __init__(self) -> None:
-        self.counts = NmeaCounts()
+        self.counts = GnssCounts()
         self._pending = b""
         self._epoch: Epoch | None = None
 
@@ -123,49 +115,62 @@ class NmeaReader:
     def _take(self, sentence: bytes, t_us: int) -> list[Fix]:
         """Read one sentence and count it."""
         try:
-            kind = _kind(sentence)
-            if kind not in READ:
+            content = _content(sentence)
+            talker, kind = _address(content)
+            if kind not in READ or talker not in SATELLITE_TALKERS:
                 if kind in NMEA_MSGIDS:
                     self.counts.unused += 1
                 else:
                     self.counts.unknown += 1
                 return []
-            fixes = self._place(_parse(sentence), kind, t_us)
+            fixes = self._place(_parse(content), talker, kind, t_us)
         except GarbledError:
             self.counts.garbled += 1
             return []
         self.counts.parsed += 1
         return fixes
 
-    def _place(self, message: NMEAMessage, kind: str, t_us: int) -> list[Fix]:
+    def _place(self, message: NMEAMessage, talker: str, kind: str, t_us: int) -> list[Fix]:
         """Put a parsed sentence into its epoch; a timed one of another time ends the open epoch first."""
-        if kind in {"RMC", "GGA"}:
-            said = Timed.of(message, kind)
-            fixes = self.flush() if self._ends_epoch(said) else []
+        if kind in TIMED:
+            said = Timed.of(message, talker, kind)
+            is_over = self._ends_epoch(said)
+            if kind == "GLL" and ((is_over and self._has_better()) or field_of(message, "status") == ""):
+                return []  # before NMEA 2.0 a GLL did not say whether it is valid: nobody can tell
+            fixes = self.flush() if is_over else []
             self._epoch = self._epoch or Epoch(t_us=t_us)
             self._epoch.add_timed(said)
             return fixes
         epoch = self._epoch or Epoch(t_us=t_us)
         match kind:
             case "GSA":
-                epoch.add_gsa(message)
+                epoch.add_gsa(message, talker)
             case "GSV":
-                epoch.add_gsv(message)
+                epoch.add_gsv(message, talker)
             case _:
                 epoch.add_vtg(message)
         self._epoch = epoch
         return []
 
+    def _has_better(self) -> bool:
+        """Whether the open epoch has a sentence that a GLL only repeats."""
+        return self._epoch is not None and any(name[2:] in _BETTER for name in self._epoch.names)
+
     def _ends_epoch(self, said: Timed) -> bool:
         epoch = self._epoch
         if epoch is None:
             return False
-        is_other_time = None not in {said.time, epoch.time} and said.time != epoch.time
-        return is_other_time or said.name in epoch.names
+        if said.name in epoch.names:
+            return True
+        return (
+            said.time_us is not None
+            and epoch.time_us is not None
+            and not are_one_instant(said.time_us, epoch.time_us)
+        )
 
 
-def _kind(sentence: bytes) -> str:
-    """Return the kind of a well-framed sentence.
+def _content(sentence: bytes) -> bytes:
+    """Return what stands between `$` and `*` of a well-framed sentence.
 
     Raises:
         GarbledError: It has no checksum or a wrong one, or is no text.
@@ -173,23 +178,35 @@ def _kind(sentence: bytes) -> str:
     content, star, given = sentence[1:].rstrip().rpartition(b"*")
     if not star or len(content) < _HEADER_CHARS or not content.isascii():
         raise GarbledError
+    if given.upper() != b"%02X" % _checksum(content):
+        raise GarbledError
+    return content
+
+
+def _address(content: bytes) -> tuple[str, str]:
+    """Return talker and kind; a proprietary sentence's talker is `P` and its maker is part of the kind."""
+    address = content.split(b",", 1)[0].decode()
+    if address.startswith("P") and address[:2] not in SATELLITE_TALKERS:
+        return "P", address[1:]
+    return address[:2], address[2:]
+
+
+def _checksum(content: bytes) -> int:
     computed = 0
     for byte in content:
         computed ^= byte
-    if given.upper() != b"%02X" % computed:
-        raise GarbledError
-    address = content.split(b",", 1)[0].decode()
-    return address[1:] if address.startswith("P") else address[2:]
+    return computed
 
 
-def _parse(sentence: bytes) -> NMEAMessage:
-    """Return the parser's message.
+def _parse(content: bytes) -> NMEAMessage:
+    """Return the parser's message, its talker made GN: the parser does not know them all.
 
     Raises:
         GarbledError: The parser refuses a value.
     """
+    renamed = b"GN" + content[2:]
     try:
-        message = NMEAReader.parse(sentence, validate=VALCKSUM | VALMSGID)
+        message = NMEAReader.parse(b"$%b*%02X" % (renamed, _checksum(renamed)), validate=VALMSGID)
     except (NMEAMessageError, NMEAParseError, NMEATypeError) as error:
         raise GarbledError from error
     assert message is not None, "the parser knows every kind that is read"

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import serial
 
+from device.acquisition.gnss import GnssForm
 from device.adapters.back_off import BackOff
 from protocol.limits import DEVICE_REOPEN_WAIT_S_MAX, NMEA_LINE_BYTES_MAX
 
@@ -59,16 +60,17 @@ class GnssSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NmeaLine:
-    """Bytes up to and with a line end, and when the last of them was read."""
+class GnssLine:
+    """Bytes up to and with a line end, when the last of them was read, and what they are written in."""
 
     data: bytes
     t_us: int
+    form: GnssForm = GnssForm.NMEA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverState:
-    """The serial line went up or down; `reason` says why it is down."""
+    """The line to the receiver went up or down; `reason` says why it is down."""
 
     is_up: bool
     reason: str | None = None
@@ -84,7 +86,7 @@ class GnssReader:
     """
 
     def __init__(
-        self, settings: GnssSettings, clock: Clock, put: Callable[[NmeaLine | ReceiverState], bool]
+        self, settings: GnssSettings, clock: Clock, put: Callable[[GnssLine | ReceiverState], bool]
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -136,9 +138,9 @@ class GnssReader:
             now = self._clock.mono_us()
             *lines, pending = _cut(pending + fresh)
             for line in lines:
-                self._hand_over(NmeaLine(data=line, t_us=now))
+                self._hand_over(GnssLine(data=line, t_us=now))
 
-    def _hand_over(self, line: NmeaLine) -> None:
+    def _hand_over(self, line: GnssLine) -> None:
         if not self._put(line):
             with self._lock:
                 self._dropped += 1

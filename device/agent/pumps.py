@@ -19,11 +19,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from device.acquisition.gnss import GnssForm
+from device.acquisition.gnss_checks import right_date
 from device.acquisition.lot import FrameLot
-from device.acquisition.nmea import NmeaReader
 from device.adapters.can_bus import BusState, CanReader
-from device.adapters.gnss import GnssReader, NmeaLine, ReceiverState
+from device.adapters.gnss import GnssLine, GnssReader, ReceiverState
+from device.adapters.gpsd_client import GpsdClient, GpsdSettings
 from device.adapters.handover import Handover
+from device.adapters.system_clock import BUILD_UTC_US
 from device.agent.core import Core
 from device.agent.health import Readings, readings
 from device.agent.status import write_status
@@ -36,6 +39,7 @@ from device.events import (
     HealthReported,
     Tick,
 )
+from device.gnss_intake import fix_reader, witness_us
 from protocol.batch import DropCause
 from protocol.facts import Event as Fact
 from protocol.limits import CAN_LOTS_MAX, NMEA_LINES_MAX
@@ -43,6 +47,7 @@ from protocol.limits import CAN_LOTS_MAX, NMEA_LINES_MAX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from device.adapters.gnss import GnssSettings
     from device.adapters.system_clock import SystemClock
     from device.agent.home import AgentHome
     from device.agent.wiring import Wired
@@ -76,14 +81,15 @@ class Agent:
         self._clock = clock
         self._home = home
         self._lots = Handover[FrameLot | BusState](CAN_LOTS_MAX)
-        self._lines = Handover[NmeaLine | ReceiverState](NMEA_LINES_MAX)
+        self._lines = Handover[GnssLine | ReceiverState](NMEA_LINES_MAX)
         self._core = Core(
             wired, home, now=clock.now, is_clock_trusted=clock.is_trusted, set_clock=self._set_clock
         )
         self._readers = [CanReader(bus.can, clock, self._lots.put) for bus in wired.settings.buses]
         gnss = wired.settings.gnss
-        self._receiver = None if gnss is None else GnssReader(gnss, clock, self._lines.put)
-        self._fixes = NmeaReader()
+        self._receiver = None if gnss is None else _receiver(gnss, clock, self._lines.put)
+        form = GnssForm.GPSD if isinstance(gnss, GpsdSettings) else GnssForm.NMEA
+        self._fixes = fix_reader(form)
         self._stopping = asyncio.Event()
         self._nmea_lines_dropped = 0
 
@@ -101,7 +107,7 @@ class Agent:
             SpoolError: the spool cannot be opened.
             BaseExceptionGroup: a task failed.
         """
-        started: list[CanReader | GnssReader] = []
+        started: list[CanReader | GnssReader | GpsdClient] = []
         try:
             self._core.open()
             for reader in self._threads():
@@ -168,11 +174,11 @@ class Agent:
                 detail = (reason or "")[:DETAIL_CHARS]
                 self._core.driver.feed(BusChanged(bus=bus, is_up=is_up, detail=detail))
 
-    def _take_line(self, item: NmeaLine | ReceiverState) -> None:
+    def _take_line(self, item: GnssLine | ReceiverState) -> None:
         match item:
-            case NmeaLine(data=data, t_us=t_us):
+            case GnssLine(data=data, t_us=t_us, form=form):
                 self._discipline(data, t_us)
-                self._core.driver.feed(GnssReceived(data=data, t_us=t_us))
+                self._core.driver.feed(GnssReceived(data=data, t_us=t_us, form=form))
             case ReceiverState(is_up=is_up, reason=reason):
                 fields: dict[str, int | float | str | bool | None] = {
                     "is_up": is_up,
@@ -192,12 +198,16 @@ class Agent:
         """Let the receiver's UTC vouch for the clock, so that dates of certificates can be checked."""
         for fix in self._fixes.feed(data, t_us):
             if fix.mode >= FIX_2D and fix.utc_us is not None:
+                now = self._clock.now()
+                dated = right_date(fix.utc_us, witness_us=witness_us(now, fix.t_us), floor_us=BUILD_UTC_US)
+                if dated.utc_us is None:
+                    continue
                 was_trusted = self._clock.is_trusted()
-                self._clock.discipline_gnss(utc_us=fix.utc_us, arrival_mono_us=fix.t_us)
+                self._clock.discipline_gnss(utc_us=dated.utc_us, arrival_mono_us=fix.t_us)
                 if not was_trusted and self._clock.is_trusted():
                     self._core.uplink.check_dates_now()
 
-    def _threads(self) -> list[CanReader | GnssReader]:
+    def _threads(self) -> list[CanReader | GnssReader | GpsdClient]:
         return [*self._readers, *([] if self._receiver is None else [self._receiver])]
 
     def _check_threads(self) -> None:
@@ -225,3 +235,12 @@ class Agent:
             "uplink_connected": int(self._core.is_connected),
         }
         return readings(self._core.driver.box.metrics(), own)
+
+
+def _receiver(
+    settings: GnssSettings | GpsdSettings, clock: SystemClock, put: Callable[[GnssLine | ReceiverState], bool]
+) -> GnssReader | GpsdClient:
+    """Return the thread that owns the receiver, whichever way it is reached."""
+    if isinstance(settings, GpsdSettings):
+        return GpsdClient(settings, clock, put)
+    return GnssReader(settings, clock, put)

@@ -24,6 +24,7 @@ Example (a whole file):
     [gnss]
     port = "/dev/ttyUSB1"
     baudrate = 9600
+    # or, instead of the two: source = "gpsd://127.0.0.1:2947/dev/ttyUSB1"
     [collect]
     precision = "exact"
     [batch]
@@ -42,6 +43,7 @@ from typing import TYPE_CHECKING
 
 from device.adapters.can_bus import CanSettings
 from device.adapters.gnss import GnssSettings
+from device.adapters.gpsd_client import GpsdSettings
 from device.agent.toml_section import Section
 from device.config import BatchLimits, SpoolLimits
 from device.errors import ConfigError
@@ -85,7 +87,7 @@ class AgentSettings:
         api_ca_file: authority of the API, None for the system's.
         profile: vehicle profile, None without one.
         buses: what is read.
-        gnss: the receiver, None without one.
+        gnss: the receiver, on a serial line or behind gpsd; None without one.
         precision: how exact positions leave the box while no policy says more.
         batch: when a batch closes.
         spool: how much is kept.
@@ -99,7 +101,7 @@ class AgentSettings:
     api_ca_file: Path | None = None
     profile: Path | None = None
     buses: tuple[BusSettings, ...] = ()
-    gnss: GnssSettings | None = None
+    gnss: GnssSettings | GpsdSettings | None = None
     precision: Precision = Precision.NONE
     batch: BatchLimits = field(default_factory=BatchLimits)
     spool: SpoolLimits = field(default_factory=SpoolLimits)
@@ -150,7 +152,7 @@ def parse_settings(document: dict[str, object], *, home: Path) -> AgentSettings:
         api_ca_file=_path(home, api.text("ca_file", "")),
         profile=_path(home, vehicle.text("profile", "")),
         buses=_buses(top, home),
-        gnss=_gnss(top),
+        gnss=_gnss(top, problems),
         precision=PRECISIONS[collect.choice("precision", "none", tuple(PRECISIONS))],
         batch=BatchLimits(age_us=round(batch.number("age_s", 60.0, low=0.1, high=60.0) * SECOND_US)),
         spool=SpoolLimits(quota_bytes=spool.integer("quota_mb", 256, low=1, high=1_000_000) * MEGABYTE),
@@ -182,10 +184,18 @@ def _buses(top: Section, home: Path) -> tuple[BusSettings, ...]:
     return tuple(found)
 
 
-def _gnss(top: Section) -> GnssSettings | None:
+def _gnss(top: Section, problems: list[str]) -> GnssSettings | GpsdSettings | None:
     if not top.has("gnss"):
         return None
     section = top.section("gnss")
+    if section.has("source"):
+        source = section.text("source", None) or ""
+        section.finish()  # a port or baud rate beside it is a problem: gpsd has the receiver
+        try:
+            return GpsdSettings.from_url(source)
+        except ValueError as failure:
+            problems.append(f"gnss.source: {failure}")
+            return None
     settings = GnssSettings(
         port=section.text("port", None) or "",
         baudrate=section.integer("baudrate", 9_600, low=300, high=4_000_000),

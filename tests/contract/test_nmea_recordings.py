@@ -33,7 +33,7 @@ RECORDINGS = {
     "ublox-8.log": (72, 0, 1),
     "ublox-zed-f9p-nmea.log": (29, 0, 0),
     "bu353-glonass.log": (9, 10, 0),
-    "st-teseo-liv3f.log": (29, 0, 1),
+    "st-teseo-liv3f.log": (30, 0, 1),
 }
 
 

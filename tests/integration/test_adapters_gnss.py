@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from device.adapters.gnss import GnssReader, GnssSettings, NmeaLine, ReceiverState
+from device.adapters.gnss import GnssLine, GnssReader, GnssSettings, ReceiverState
 from device.adapters.system_clock import SystemClock
 from protocol.limits import NMEA_LINE_BYTES_MAX
 from tests.builders.agent import Inbox, PtyDevice
@@ -21,12 +21,12 @@ def receiver() -> Iterator[PtyDevice]:
 
 
 @pytest.fixture
-def inbox() -> Inbox[NmeaLine | ReceiverState]:
+def inbox() -> Inbox[GnssLine | ReceiverState]:
     return Inbox()
 
 
 @pytest.fixture
-def reader(receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState]) -> Iterator[GnssReader]:
+def reader(receiver: PtyDevice, inbox: Inbox[GnssLine | ReceiverState]) -> Iterator[GnssReader]:
     made = GnssReader(GnssSettings(port=receiver.path), SystemClock(), inbox.put)
     made.start()
     assert inbox.until(ReceiverState).is_up
@@ -35,27 +35,27 @@ def reader(receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState]) -> Itera
 
 
 def test_lines_arrive_whole_however_they_were_torn(
-    receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState], reader: GnssReader
+    receiver: PtyDevice, inbox: Inbox[GnssLine | ReceiverState], reader: GnssReader
 ) -> None:
     del reader
     receiver.say(RMC[:10])
     receiver.say(RMC[10:] + RMC[:30])
     receiver.say(RMC[30:])
-    first, second = inbox.until(NmeaLine), inbox.until(NmeaLine)
+    first, second = inbox.until(GnssLine), inbox.until(GnssLine)
     assert first.data == second.data == RMC
     assert first.t_us <= second.t_us
 
 
 def test_bytes_without_line_ends_are_cut_and_passed_on(
-    receiver: PtyDevice, inbox: Inbox[NmeaLine | ReceiverState], reader: GnssReader
+    receiver: PtyDevice, inbox: Inbox[GnssLine | ReceiverState], reader: GnssReader
 ) -> None:
     del reader
     receiver.say(b"\xb5\x62" * NMEA_LINE_BYTES_MAX)
-    assert len(inbox.until(NmeaLine).data) <= NMEA_LINE_BYTES_MAX
+    assert len(inbox.until(GnssLine).data) <= NMEA_LINE_BYTES_MAX
 
 
 def test_a_receiver_that_vanishes_is_told_once_and_read_again_when_it_is_back(
-    inbox: Inbox[NmeaLine | ReceiverState], tmp_path: Path
+    inbox: Inbox[GnssLine | ReceiverState], tmp_path: Path
 ) -> None:
     port = tmp_path / "ttyGNSS"
     with PtyDevice() as first, PtyDevice() as again:
@@ -69,11 +69,11 @@ def test_a_receiver_that_vanishes_is_told_once_and_read_again_when_it_is_back(
         port.symlink_to(again.path)
         assert inbox.until(ReceiverState).is_up
         again.say(RMC)
-        assert inbox.until(NmeaLine).data == RMC
+        assert inbox.until(GnssLine).data == RMC
         reader.stop()
 
 
-def test_a_missing_port_is_told_and_does_not_stop_the_agent(inbox: Inbox[NmeaLine | ReceiverState]) -> None:
+def test_a_missing_port_is_told_and_does_not_stop_the_agent(inbox: Inbox[GnssLine | ReceiverState]) -> None:
     reader = GnssReader(GnssSettings(port="/dev/does-not-exist"), SystemClock(), inbox.put)
     reader.start()
     state = inbox.until(ReceiverState)
@@ -86,7 +86,7 @@ def test_lines_that_find_no_room_are_counted(receiver: PtyDevice) -> None:
     is_open = threading.Event()
     refused = threading.Semaphore(0)
 
-    def refuse(item: NmeaLine | ReceiverState) -> bool:
+    def refuse(item: GnssLine | ReceiverState) -> bool:
         if isinstance(item, ReceiverState):
             is_open.set()  # what is sent before this, the driver throws away as it opens the port
         else:

@@ -176,7 +176,7 @@ def test_a_sentence_that_ends_early_gives_no_position(short: str) -> None:
 def test_what_is_not_read_is_counted_by_what_it_is() -> None:
     reader = NmeaReader()
     reader.feed(
-        sentence("GPGLL,5327.04024,N,00214.41560,W,102929.00,A,A")
+        sentence("GPTXT,01,01,02,u-blox ag - www.u-blox.com")
         + sentence("PUBX,00,1")
         + b"# a comment\r\n"
         + b"$GPRMC,no,checksum\r\n"
