@@ -15,10 +15,11 @@ import typer
 from backend.bridge.link import BrokerLink, LinkSettings
 from backend.bridge.pump import Pump
 from backend.clock import utc_us
+from backend.domain.certificates import common_name
 from backend.errors import SettingsError
 from backend.settings import Settings, load_settings
 from backend.store.database import open_database
-from backend.store.key_files import read_private
+from backend.store.key_files import load_certificate, read_private
 from backend.store.migrate import require_current
 from backend.usecases.service_identity import load_receipt_signer
 
@@ -56,8 +57,9 @@ def bridge(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="PEM of its key. Default: tls/bridge.key.")] = None,
     client_id: Annotated[
-        str, typer.Option(help="MQTT client id; another one for each bridge where several run.")
-    ] = "bridge",
+        str | None,
+        typer.Option(help="MQTT client id. Default: the name in the certificate; each bridge has its own."),
+    ] = None,
     project: Annotated[
         bool, typer.Option("--project/--no-project", help="Keep the derived tables up to date as well.")
     ] = True,
@@ -88,25 +90,26 @@ def bridge(
 
 
 def _link(
-    settings: Settings, *, ca: Path | None, cert: Path | None, key: Path | None, client_id: str
+    settings: Settings, *, ca: Path | None, cert: Path | None, key: Path | None, client_id: str | None
 ) -> BrokerLink:
     """Return the line to the broker, not started.
 
     Raises:
-        SecretError: The key is missing or open to others.
+        SecretError: The key is missing or open to others, or there is no certificate.
         SettingsError: A certificate does not load.
     """
     key_file = key or settings.bridge_key_path
     read_private(key_file)
+    cert_file = cert or settings.bridge_certificate_path
     try:
         return BrokerLink(
             LinkSettings(
                 host=settings.broker_host,
                 port=settings.broker_port,
                 ca_file=ca or settings.ca_certificate_path,
-                cert_file=cert or settings.bridge_certificate_path,
+                cert_file=cert_file,
                 key_file=key_file,
-                client_id=client_id,
+                client_id=client_id or common_name(load_certificate(cert_file)),
             )
         )
     except OSError as failed:

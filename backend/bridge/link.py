@@ -59,9 +59,10 @@ class LinkSettings:
         host: name or address as it stands in the broker's certificate.
         port: TCP port.
         ca_file: PEM of the authorities we believe.
-        cert_file: PEM of our certificate chain, CN `bridge`.
+        cert_file: PEM of our certificate chain, CN `bridge` or `bridge-<n>`.
         key_file: PEM of its key.
-        client_id: MQTT client id; `bridge`, or `bridge-<n>` where several run.
+        client_id: MQTT client id, by custom the certificate's CN: `bridge`, or `bridge-<n>` where several
+            run. Two bridges of one id would end each other's connections for ever.
     """
 
     host: str

@@ -7,8 +7,8 @@ Rules:
 - A revoked box is refused by the revocation list when it connects, and denied every topic while it is still
   connected: mosquitto looks at the list at the handshake only.
 - Nothing is retained, nobody is anonymous, a payload is at most what the protocol allows.
-- Queues are sized for an absent bridge. What does not fit is dropped without a word: no box counts on the
-  broker to keep anything, it sends again until it holds a receipt.
+- Queues are sized for an absent bridge. What does not fit is dropped, and one line of the broker's log says
+  so, nobody else: no box counts on the broker to keep anything, it sends again until it holds a receipt.
 
 Tried with mosquitto 2.0.11. This module writes no file and knows no database.
 
@@ -106,8 +106,8 @@ use_identity_as_username true
 use_username_as_clientid true
 acl_file {plan.folder}/acl
 
-# --- How much: sized for {plan.boxes} boxes. The defaults (1000 queued, 20 in flight) drop silently when the
-# bridge is away, and slow it down when it is there.
+# --- How much: sized for {plan.boxes} boxes. The defaults (1000 queued, 20 in flight) drop when the
+# bridge is away, which only this log says, and slow it down when it is there.
 max_connections {plan.boxes + OTHER_CONNECTIONS}
 max_queued_messages {plan.boxes * QUEUED_PER_BOX}
 max_queued_bytes {plan.boxes * QUEUED_BYTES_PER_BOX}
@@ -132,6 +132,7 @@ log_dest stderr
 log_type error
 log_type warning
 log_type notice
+log_type information
 connection_messages true
 """
 

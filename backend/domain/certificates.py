@@ -202,6 +202,12 @@ def check_service_name(name: str) -> None:
         raise ValueError("a service's name is 1 to 40 of a-z, 0-9 and -, a letter first")
 
 
+def common_name(certificate: x509.Certificate) -> str:
+    """Return the name a certificate was issued under; empty when it has none."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
+
+
 def is_bridge_name(name: str) -> bool:
     """Whether a service of this name is a bridge: `bridge`, or `bridge-` and a suffix where several run."""
     return name == BRIDGE_NAME or (

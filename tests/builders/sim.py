@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -116,6 +117,18 @@ class Client:
     def publish(self, topic: str, payload: bytes = b"x", *, retain: bool = False) -> None:
         """Publish with QoS 1 and wait for the broker's PUBACK."""
         self._running().publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE_SECONDS)
+
+    def send(self, topic: str, payload: bytes = b"x", *, retain: bool = False) -> None:
+        """Publish with QoS 1, whatever becomes of it."""
+        self._running().publish(topic, payload, qos=1, retain=retain)
+
+    def vanish(self) -> None:
+        """Be cut off without a goodbye, as in a tunnel: the broker says the will."""
+        losses, link = self.losses, self._running().socket()
+        assert isinstance(link, socket.socket)
+        link.shutdown(socket.SHUT_RDWR)
+        self.wait(lambda: self.losses > losses)
+        self._running().loop_stop()
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; it is looked at after each thing that happens to this client."""
