@@ -21,7 +21,6 @@ from protocol.errors import ProtocolError, Reject
 
 _WORD_BYTES = 8
 _FIRST = np.dtype([("width", "u1"), ("value", "<i8")])
-_STEP_BITS = np.arange(_WORD_BYTES, dtype=np.uint64) * np.uint64(8)
 _ONE = np.uint64(1)
 
 
@@ -39,17 +38,16 @@ def encode_planes(matrix: NDArray[np.int64]) -> bytes:
     columns, rows = matrix.shape
     if rows == 0:
         return b""
-    words = np.ascontiguousarray(matrix).view(np.uint64)
-    steps = words[:, 1:] - words[:, :-1]
-    zigzag = (steps << _ONE) ^ (steps.view(np.int64) >> 63).view(np.uint64)
+    matrix = np.ascontiguousarray(matrix)
+    steps = matrix[:, 1:] - matrix[:, :-1]
+    zigzag = ((steps << 1) ^ (steps >> 63)).view(np.uint64)
     widths = _widths(zigzag)
     head = np.empty(columns, dtype=_FIRST)
     head["width"] = widths
     head["value"] = matrix[:, 0]
-    # (columns, 8, rows - 1): byte k of all differences lies together; only planes below the width are kept.
-    planes = zigzag.astype("<u8").view(np.uint8).reshape(columns, rows - 1, _WORD_BYTES).transpose(0, 2, 1)
-    kept = planes[np.arange(_WORD_BYTES) < widths[:, None]]
-    return head.tobytes() + kept.tobytes()
+    steps_bytes = zigzag.astype("<u8", copy=False).view(np.uint8).reshape(columns, rows - 1, _WORD_BYTES)
+    planes = [steps_bytes[column, :, :width].T.tobytes() for column, width in enumerate(widths)]
+    return b"".join((head.tobytes(), *planes))
 
 
 def decode_planes(block: bytes, *, columns: int, rows: int) -> NDArray[np.int64]:
@@ -74,28 +72,26 @@ def decode_planes(block: bytes, *, columns: int, rows: int) -> NDArray[np.int64]
     if len(block) < head_bytes:
         raise ProtocolError(Reject.BAD_ENCODING, "planes: shorter than its column heads")
     head = np.frombuffer(block, dtype=_FIRST, count=columns)
-    widths = head["width"]
-    if columns and int(widths.max()) > _WORD_BYTES:
+    widths: list[int] = head["width"].tolist()
+    if max(widths, default=0) > _WORD_BYTES:
         raise ProtocolError(Reject.BAD_ENCODING, "planes: a column wider than 8 bytes")
-    kept = int(widths.sum(dtype=np.int64))
-    if len(block) != head_bytes + kept * (rows - 1):
+    if len(block) != head_bytes + sum(widths) * (rows - 1):
         raise ProtocolError(Reject.BAD_ENCODING, "planes: length does not fit columns, widths and rows")
-    planes = np.zeros((columns, _WORD_BYTES, rows - 1), dtype=np.uint8)
-    stored = np.frombuffer(block, dtype=np.uint8, offset=head_bytes).reshape(kept, rows - 1)
-    planes[np.arange(_WORD_BYTES) < widths[:, None]] = stored
-    zigzag = (
-        np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<u8")[:, :, 0].astype(np.uint64, copy=False)
-    )
-    if not np.array_equal(_widths(zigzag), widths):
+    stored = np.frombuffer(block, dtype=np.uint8, offset=head_bytes).reshape(sum(widths), rows - 1)
+    steps_bytes = np.zeros((columns, rows - 1, _WORD_BYTES), dtype=np.uint8)
+    plane = 0
+    for column, width in enumerate(widths):
+        steps_bytes[column, :, :width] = stored[plane : plane + width].T
+        plane += width
+    zigzag = steps_bytes.view("<u8")[:, :, 0].astype(np.uint64, copy=False)
+    if _widths(zigzag) != widths:
         raise ProtocolError(Reject.BAD_ENCODING, "planes: a column wider than its differences need")
-    steps = (zigzag >> _ONE) ^ (~(zigzag & _ONE) + _ONE)
     words = np.empty((columns, rows), dtype=np.uint64)
     words[:, 0] = head["value"].astype(np.int64).view(np.uint64)
-    words[:, 1:] = steps
-    return np.add.accumulate(words, axis=1, dtype=np.uint64).view(np.int64)
+    words[:, 1:] = (zigzag >> _ONE) ^ (~(zigzag & _ONE) + _ONE)
+    return np.add.accumulate(words, axis=1, out=words).view(np.int64)
 
 
-def _widths(zigzag: NDArray[np.uint64]) -> NDArray[np.uint8]:
+def _widths(zigzag: NDArray[np.uint64]) -> list[int]:
     """Return per column the bytes its largest difference needs, 0 … 8."""
-    largest = zigzag.max(axis=1, initial=0)
-    return np.asarray(((largest[:, None] >> _STEP_BITS) != 0).sum(axis=1), dtype=np.uint8)
+    return [(largest.bit_length() + 7) // 8 for largest in zigzag.max(axis=1, initial=0).tolist()]

@@ -1,5 +1,7 @@
 """Sections: exact at the edges, bounded before they allocate, and open to what newer writers add."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import zstandard
@@ -255,3 +257,12 @@ def test_windows_count_together_against_their_limit() -> None:
     with pytest.raises(ProtocolError) as refused:
         decode_windows(codec.encode([one, one]))
     assert refused.value.code is Reject.TOO_LARGE
+
+
+def test_threads_compress_and_read_at_the_same_time_without_disturbing_each_other() -> None:
+    blocks = [bytes([number % 251]) * 5_000 + number.to_bytes(4, "big") * 500 for number in range(64)]
+    with ThreadPoolExecutor(4) as threads:
+        frames = list(threads.map(compress, blocks * 4))
+        read = list(threads.map(lambda frame: decompress(frame, max_bytes=10_000), frames))
+    assert frames == [compress(block) for block in blocks] * 4
+    assert read == blocks * 4
