@@ -168,6 +168,13 @@ DATABASE_IDLE_MS_MAX = 600_000
 """Milliseconds a PostgreSQL session may stand still in a transaction: a slow reader of a month's trace gets
 ten minutes a block; a program that hangs does not hold back clean-up for ever."""
 
+TRANSACTION_ATTEMPTS_MAX = 8
+"""Attempts of one transaction that other writers are in the way of: each sees what the last was beaten by, so
+a second is almost always enough."""
+
+TRANSACTION_PAUSE_S_MAX = 0.25
+"""Longest pause in s before such a repetition; all together stay below a second."""
+
 REQUEST_BODY_BYTES_MAX = 16_384
 """Bytes of one HTTP request body: the largest, an enrolment with CSR and proof, stays below 4 KiB."""
 
@@ -308,6 +315,20 @@ DBC_BYTES_MAX = 16_777_216
 
 DBC_SIGNALS_MAX = 65_536
 """Signals of one DBC, each branch's counted: twenty times the largest at hand; bounds the table in memory."""
+
+DBC_MESSAGES_MAX = 16_384
+"""Messages of one DBC: fifty times the largest at hand; J1939 as a whole defines about 2,000 groups."""
+
+DBC_MESSAGE_BYTES_MAX = 1_785
+"""Bytes of one DBC message: the longest that J1939 carries in packets; beyond it cantools' tables grow without
+bound."""
+
+DBC_SELECTOR_VALUES_MAX = 65_536
+"""Selector values of one DBC message, those of nested switches multiplied: one 16-bit selector with a range for
+all of its values; cantools expands ranges and keeps a codec for each value."""
+
+DBC_FINDINGS_MAX = 1_000
+"""Findings listed for one DBC: more than a person reads; the rest is counted."""
 
 DECODE_TABLE_BYTES_MAX = 16_777_216
 """Bytes of a compiled table: about 80 a signal, so twice what `DBC_SIGNALS_MAX` needs with long names."""

@@ -2,11 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.builders.databases import (
+    Engine,
+    PostgresServer,
+    find_programs,
+    forget_sqlite_templates,
+    running_on,
+)
 
 IN_CI = os.environ.get("CI") == "true"
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +55,49 @@ def need(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program, path=path) is None]
     if missing:
         (pytest.fail if IN_CI else pytest.skip)(f"not installed: {', '.join(missing)}; `.ci/run` shows how")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this run alone."""
+    programs = find_programs()
+    if programs is None:
+        need("initdb")
+    assert programs is not None, "initdb was found"
+    server = PostgresServer(programs)
+    yield server
+    server.stop()
+
+
+def _run_on(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    engine = Engine(request.param)
+    server = request.getfixturevalue("postgres_server") if engine is Engine.POSTGRESQL else None
+    with running_on(engine, server):
+        yield engine
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real)])
+def both_databases(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Run the test on SQLite and on PostgreSQL, on a desk too: where the two could differ."""
+    yield from _run_on(request)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.real, pytest.mark.slow])])
+def each_database(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Run the test on SQLite, and in CI on PostgreSQL as well."""
+    yield from _run_on(request)
+
+
+@pytest.fixture(params=[pytest.param("postgresql", marks=pytest.mark.real)])
+def postgresql(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Run the test on PostgreSQL: what only it has, such as writers that run at the same time."""
+    yield from _run_on(request)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates() -> Iterator[None]:
+    yield
+    forget_sqlite_templates()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -92,6 +92,7 @@ REFUSALS: Final[Mapping[Reason, ProblemKind]] = MappingProxyType(
         Reason.DEVICE_REVOKED: _kind("device-revoked", "The box has been revoked", _S.FORBIDDEN),
         Reason.KEY_UNKNOWN: _kind("not-found", "There is no such key", _S.NOT_FOUND),
         Reason.KEY_IN_USE: _kind("key-in-use", "The key belongs to another box", _S.CONFLICT),
+        Reason.KEY_ENDED: _kind("key-ended", "The box's key is not in force", _S.FORBIDDEN),
         Reason.BAD_SUCCESSION: _kind("bad-succession", "The key succession does not hold", _S.FORBIDDEN),
         Reason.BAD_NAME: _kind("bad-name", "The name is not usable", _S.UNPROCESSABLE_ENTITY),
         Reason.NAME_TAKEN: _kind("name-taken", "The name is taken", _S.CONFLICT),

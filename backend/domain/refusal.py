@@ -27,6 +27,7 @@ class Reason(StrEnum):
     DEVICE_REVOKED = "device-revoked"
     KEY_UNKNOWN = "key-unknown"
     KEY_IN_USE = "key-in-use"
+    KEY_ENDED = "key-ended"
     BAD_SUCCESSION = "bad-succession"
     BAD_NAME = "bad-name"
     NAME_TAKEN = "name-taken"

@@ -49,6 +49,6 @@ def load_signers(session: Session, *, device_ids: Collection[str], now_us: int) 
         select(DeviceKey).where(col(DeviceKey.device_id).in_(wanted), DeviceKey.role == AGENT_ROLE)
     )
     for key in keys:
-        if key.valid_from_us <= now_us and (key.valid_to_us is None or now_us < key.valid_to_us):
+        if key.is_in_force(now_us):
             signers[key.device_id].keys[bytes.fromhex(key.kid)] = key.cose_key
     return signers

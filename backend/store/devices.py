@@ -44,6 +44,10 @@ class DeviceKey(SQLModel, table=True):
     valid_from_us: int = Field(sa_type=Microseconds)
     valid_to_us: int | None = Field(default=None, sa_type=Microseconds)
 
+    def is_in_force(self, now_us: int) -> bool:
+        """Whether what it signs counts at this moment, UTC in µs."""
+        return self.valid_from_us <= now_us and (self.valid_to_us is None or now_us < self.valid_to_us)
+
 
 def locate_device(session: Session, *, device_id: str) -> Device | None:
     """Return a box whatever its organisation: for enrolment, renewal and the bridge only."""

@@ -1,7 +1,7 @@
 """One-time enrolment tokens, kept only as hashes.
 
-A token is taken by one conditional update, so of two boxes that show it at the same moment exactly one gets
-it, on any database.
+A token is locked when it is looked up and taken by one conditional update, so of two boxes that show it at
+the same moment exactly one gets it, on any database, and the other is told what became of it.
 """
 
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ class EnrolmentToken(SQLModel, table=True):
 
 
 def find_token_by_hash(session: Session, *, token_sha256: bytes) -> EnrolmentToken | None:
-    """Return the token with this hash: the token itself is what names the organisation."""
+    """Return the token with this hash, locked: the token itself is what names the organisation."""
     return session.exec(
-        select(EnrolmentToken).where(EnrolmentToken.token_sha256 == token_sha256)
+        select(EnrolmentToken).where(EnrolmentToken.token_sha256 == token_sha256).with_for_update()
     ).one_or_none()
 
 

@@ -205,9 +205,9 @@ def put_anchor(session: Session, anchor: BootAnchor, *, org_id: str, device_id: 
     done = session.connection().execute(
         statement.values(
             device_id=device_id, boot=boot, org_id=org_id, mono_us=anchor.mono_us, utc_us=anchor.utc_us
-        )
+        ).returning(BOOT_CLOCK.c.boot)  # a row only if it was new: drivers count rows differently
     )
-    return done.rowcount == 1
+    return done.first() is not None
 
 
 def load_anchors(

@@ -109,15 +109,17 @@ def keep_refused(
                 sha256=item.sha256,
                 payload=item.payload,
                 received_us=received_us,
-            )
+            ).returning(QUARANTINE.c.item_id)
         )
-        kept[item.device_id] = kept.get(item.device_id, 0) + done.rowcount
+        if done.first() is not None:  # it was new
+            kept[item.device_id] = kept.get(item.device_id, 0) + 1
     return left_out
 
 
 def count_turned(session: Session, turned: Iterable[Turned], *, now_us: int) -> None:
     """Add to the counters."""
-    for item in turned:
+    # In one order, so that two bridges do not wait for each other in a circle.
+    for item in sorted(turned, key=lambda at: (at.org_id, at.device_id, at.cause)):
         statement = insert(session, INGEST_COUNTER).values(
             org_id=item.org_id,
             device_id=item.device_id,

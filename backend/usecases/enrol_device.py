@@ -8,7 +8,7 @@ Rules:
 - A token is used by one box. If the answer got lost, the same box, asking for the same TLS key, gets the same
   certificate again, and nothing else changes; anyone else is told that the token was used.
 - A box that is known already enrols again with a fresh token of the same organisation: it gets a new
-  certificate.
+  certificate. So two tokens shown for one new box at the same moment both count: the later finds it known.
 
 Example:
     >>> with database.writing() as session:
@@ -31,6 +31,7 @@ from backend.domain.enrolment import (
 )
 from backend.domain.refusal import Reason, Refusal
 from backend.store.certificates import find_answered
+from backend.store.contention import in_transaction
 from backend.store.devices import Device, DeviceKey, locate_device
 from backend.store.enrolment_tokens import (
     EnrolmentToken,
@@ -90,28 +91,42 @@ def enrol_device(
     proof = _read_proof(request, csr)
     if isinstance(proof, Refusal):
         return proof
-    with session.begin():
-        token = find_token_by_hash(session, token_sha256=proof.token_sha256)
-        device = locate_device(session, device_id=proof.device)
-        if token is not None and token.used_by == proof.device:
-            return _answer_again(session, token, csr, device_id=proof.device, identity=identity)
-        refusal = _judge(session, token, device, now_us=now_us)
-        if refusal is not None:
-            return refusal
-        assert token is not None, "judge_token refuses what is not there"
-        if not take_token(
-            session, org_id=token.org_id, token_id=token.token_id, device_id=proof.device, now_us=now_us
-        ):
-            return Refusal(reason=Reason.ENROLMENT_USED, detail="another box was faster with this token")
-        _register(session, device, proof, org_id=token.org_id, label=request.label, now_us=now_us)
-        certificate_pem = issue_device_certificate(
-            session,
-            issuer=identity.issuer,
-            org_id=token.org_id,
-            device_id=proof.device,
-            request=csr,
-            now_us=now_us,
-        )
+    return in_transaction(
+        session, lambda: _enrol(session, request, proof, csr, identity=identity, now_us=now_us)
+    )
+
+
+def _enrol(
+    session: Session,
+    request: EnrolmentRequest,
+    proof: EnrolmentProof,
+    csr: CertificateRequest,
+    *,
+    identity: ServiceIdentity,
+    now_us: int,
+) -> EnrolledDevice | Refusal:
+    """Enter the box, or say no; when another request entered it meanwhile, this runs again and finds it."""
+    token = find_token_by_hash(session, token_sha256=proof.token_sha256)
+    device = locate_device(session, device_id=proof.device)
+    if token is not None and token.used_by == proof.device:
+        return _answer_again(session, token, csr, device_id=proof.device, identity=identity)
+    refusal = _judge(session, token, device, now_us=now_us)
+    if refusal is not None:
+        return refusal
+    assert token is not None, "judge_token refuses what is not there"
+    if not take_token(
+        session, org_id=token.org_id, token_id=token.token_id, device_id=proof.device, now_us=now_us
+    ):
+        return Refusal(reason=Reason.ENROLMENT_USED, detail="another box was faster with this token")
+    _register(session, device, proof, org_id=token.org_id, label=request.label, now_us=now_us)
+    certificate_pem = issue_device_certificate(
+        session,
+        issuer=identity.issuer,
+        org_id=token.org_id,
+        device_id=proof.device,
+        request=csr,
+        now_us=now_us,
+    )
     return EnrolledDevice(device_id=proof.device, certificate_pem=certificate_pem)
 
 

@@ -3,6 +3,9 @@
 Rules:
 - It works after the certificate has expired: a car may have been parked for a winter. A revoked box is
   refused.
+- Only an agent key in force now renews. A key that ended, or has not begun, may be in hands that the registry
+  has already turned away, and a certificate would let them back onto the broker. Its holder is told so, and a
+  revoked box, all of whose keys have ended, is told that instead.
 - The proof names a fresh nonce of this server and the CSR. A nonce works once; if the answer got lost, the
   same request gets the same certificate again.
 - Asking for a nonce reveals nothing: known, unknown and revoked boxes get one alike.
@@ -24,7 +27,9 @@ from backend.domain.certificates import CertificateRequest, read_csr
 from backend.domain.device_life import DeviceEvent, DeviceStatus, is_legal
 from backend.domain.refusal import Reason, Refusal
 from backend.domain.renewal_nonce import make_nonce, nonce_expiry_us
+from backend.store.batch_signers import AGENT_ROLE
 from backend.store.certificates import RenewalNonce, find_answered, forget_expired_nonces, is_nonce_used
+from backend.store.contention import in_transaction
 from backend.store.devices import Device, DeviceKey, locate_device, locate_device_key
 from backend.usecases.enrol_device import EnrolledDevice
 from backend.usecases.issue_certificates import chain_pem, issue_device_certificate
@@ -62,29 +67,49 @@ def renew_certificate(
     csr = read_csr(csr_pem)
     if isinstance(csr, Refusal):
         return csr
-    with session.begin():
-        opened = _read_proof(session, proof, csr)
-        if isinstance(opened, Refusal):
-            return opened
-        if opened.device != device_id:
-            return Refusal(reason=Reason.BAD_PROOF, detail="it is about another box")
-        device = locate_device(session, device_id=device_id)
-        assert device is not None, "a key's box exists: the database holds the reference"
-        if not is_legal(DeviceStatus(device.status), DeviceEvent.RENEW):
-            return Refusal(reason=Reason.DEVICE_REVOKED, detail="a revoked box needs new keys to enrol")
-        return _issue(session, device, opened, csr, identity=identity, now_us=now_us)
+    return in_transaction(
+        session,
+        lambda: _renew(session, device_id, csr, proof, identity=identity, now_us=now_us),
+    )
 
 
-def _read_proof(session: Session, proof: bytes, csr: CertificateRequest) -> RenewalProof | Refusal:
-    """Return the proof, verified by a key of the box it names, if it is about this CSR.
+def _renew(
+    session: Session,
+    device_id: str,
+    csr: CertificateRequest,
+    proof: bytes,
+    *,
+    identity: ServiceIdentity,
+    now_us: int,
+) -> EnrolledDevice | Refusal:
+    """Renew, or say no; when the same request was faster on another line, this runs again and finds it."""
+    read = _read_proof(session, proof, csr)
+    if isinstance(read, Refusal):
+        return read
+    opened, key = read
+    if opened.device != device_id:
+        return Refusal(reason=Reason.BAD_PROOF, detail="it is about another box")
+    device = locate_device(session, device_id=device_id)
+    assert device is not None, "a key's box exists: the database holds the reference"
+    if not is_legal(DeviceStatus(device.status), DeviceEvent.RENEW):
+        return Refusal(reason=Reason.DEVICE_REVOKED, detail="a revoked box needs new keys to enrol")
+    if not key.is_in_force(now_us):
+        return Refusal(reason=Reason.KEY_ENDED, detail="sign with the box's present agent key")
+    return _issue(session, device, opened, csr, identity=identity, now_us=now_us)
 
-    A key that ended counts here: only a box that holds it learns, one step on, that it is revoked.
+
+def _read_proof(
+    session: Session, proof: bytes, csr: CertificateRequest
+) -> tuple[RenewalProof, DeviceKey] | Refusal:
+    """Return the proof and its key, verified by an agent key of the box it names, if it is about this CSR.
+
+    A key that ended counts here: only who holds it learns, one step on, what became of it.
     """
     signers: list[DeviceKey] = []
 
     def look_up(kid: bytes) -> EllipticCurvePublicKey | None:
         row = locate_device_key(session, kid=kid.hex())
-        if row is None:
+        if row is None or row.role != AGENT_ROLE:
             return None
         signers.append(row)
         return public_key_from_cose(row.cose_key)
@@ -101,7 +126,7 @@ def _read_proof(session: Session, proof: bytes, csr: CertificateRequest) -> Rene
         return Refusal(
             reason=Reason.BAD_REQUEST_FOR_CERTIFICATE, detail="its key must be another than the agent key"
         )
-    return opened
+    return opened, signers[0]
 
 
 def _issue(

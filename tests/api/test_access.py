@@ -13,24 +13,26 @@ from backend.domain.access import GRANTS, Permission, Purpose, Role, is_allowed
 from backend.store.api_keys import ApiKey
 from tests.builders.backend import DAY, Backend, Box, bearer, make_backend, problem
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 NOBODY = "00" * 32
 
 # Permissions that every role has: for these, 403 cannot happen.
 EVERYONES = {Permission.SELF_READ, Permission.DEVICE_READ}
 
 
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Backend:
-    return make_backend(tmp_path_factory.mktemp("access"))
+@pytest.fixture
+def backend(tmp_path: Path) -> Backend:
+    return make_backend(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(backend: Backend) -> Iterator[TestClient]:
     with backend.client() as client:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def walk(backend: Backend) -> list[Endpoint]:
     return endpoints(create_app(backend.settings))
 

@@ -15,6 +15,9 @@ from backend.api.headers import HEADERS
 from backend.domain.access import Permission, Purpose, Role
 from protocol.limits import REQUEST_BODY_BYTES_MAX
 from tests.builders.backend import Backend, Box, make_backend, problem
+from tests.builders.databases import fill_up, outage, take_away
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 JSON = {"content-type": "application/json"}
 
@@ -120,9 +123,8 @@ def test_a_failure_of_ours_is_a_problem_without_detail(
 def test_a_database_that_fails_is_a_problem_that_says_when_to_come_back(
     backend: Backend, client: TestClient
 ) -> None:
-    with backend.database() as database, database.engine.begin() as connection:
-        connection.execute(text("ALTER TABLE api_key RENAME TO gone"))
-    answer = client.get("/v1/me", headers=backend.admin)
+    with backend.database() as database, outage(database, table="api_key"):
+        answer = client.get("/v1/me", headers=backend.admin)
     assert (answer.status_code, problem(answer)) == (503, "database-busy")
     assert answer.headers["retry-after"] == "5"
 
@@ -154,9 +156,8 @@ def test_health_says_whether_database_and_program_agree(backend: Backend, client
 
 
 def test_health_without_a_database_is_a_problem(backend: Backend) -> None:
-    with backend.client() as client:
-        backend.settings.home.joinpath("tbox.sqlite").unlink()
-        backend.settings.home.joinpath("tbox.sqlite").mkdir()
+    with backend.client() as client, backend.database() as database:
+        take_away(database)
         answer = client.get("/v1/health")
         assert (answer.status_code, problem(answer)) == (503, "database-busy")
 
@@ -217,8 +218,8 @@ def test_a_position_that_cannot_be_logged_is_not_shown(backend: Backend) -> None
     box = Box()
     with position_client(backend) as client:
         box.enrol(backend, client)
-        with backend.database() as database, database.engine.begin() as connection:
-            connection.execute(text("ALTER TABLE access_log RENAME TO gone"))
+        with backend.database() as database:
+            fill_up(database, "access_log")
         headers = backend.admin | {PURPOSE_HEADER: Purpose.SUPPORT}
         answer = client.get(f"/v1/devices/{box.device_id}/where", headers=headers)
     assert answer.status_code == 503

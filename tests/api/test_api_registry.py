@@ -13,6 +13,8 @@ from backend.store.devices import Device
 from protocol.limits import API_KEY_LIFE_DAYS_MAX, PAGE_ITEMS_MAX
 from tests.builders.backend import Backend, Box, bearer, make_backend, problem
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Backend:

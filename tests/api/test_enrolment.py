@@ -34,6 +34,8 @@ from tests.builders.backend import (
     serial,
 )
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Backend:
@@ -253,6 +255,26 @@ def test_of_boxes_that_show_one_token_at_once_exactly_one_wins(backend: Backend,
 
 def test_one_box_that_asks_many_times_at_once_is_enrolled_once(backend: Backend, client: TestClient) -> None:
     answers = at_once(client, "/v1/enrol", [Box().request(backend.token())] * 8)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["certificate_pem"] for answer in answers}) == 1
+
+
+def test_one_new_box_with_several_tokens_at_once_is_known_once_and_answered_each_time(
+    backend: Backend, client: TestClient
+) -> None:
+    box = Box()
+    answers = at_once(client, "/v1/enrol", [box.request(backend.token()) for _ in range(6)])
+    assert {answer.status_code for answer in answers} == {201}
+    assert used_tokens(backend) == [box.device_id] * 6
+    rows = registry_rows(backend)
+    assert (rows["device"], rows["device_key"]) == (1, 1)
+
+
+def test_one_renewal_sent_many_times_at_once_is_answered_alike(backend: Backend, client: TestClient) -> None:
+    box = Box()
+    box.enrol(backend, client)
+    fresh = Box(agent_key=box.agent_key)
+    answers = at_once(client, "/v1/renewals", [fresh.renewal(fresh.ask_nonce(client))] * 6)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["certificate_pem"] for answer in answers}) == 1
 

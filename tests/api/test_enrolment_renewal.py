@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from fastapi.testclient import TestClient
+from sqlmodel import select
 
+from backend.store.devices import DeviceKey
 from backend.usecases.issue_certificates import publish_crl
 from backend.usecases.register_service_keys import ServicePurpose
 from backend.usecases.succeed_service_key import succeed_service_key
@@ -16,6 +18,8 @@ from protocol.limits import (
     RENEWAL_NONCE_LIFE_S_MAX,
 )
 from tests.builders.backend import DAY, SECOND, Backend, Box, make_backend, problem, registry_rows, serial
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 @pytest.fixture
@@ -64,6 +68,25 @@ def test_a_renewal_sent_again_gets_the_same_answer_and_changes_nothing(
     before = registry_rows(backend)
     again = client.post("/v1/renewals", json=request)
     assert again.json() == first.json()
+    assert registry_rows(backend) == before
+
+
+@pytest.mark.parametrize("validity", [(0, -1), (3_600 * SECOND, None)], ids=["ended", "not yet begun"])
+def test_an_agent_key_out_of_its_time_renews_nothing(
+    backend: Backend, client: TestClient, validity: tuple[int, int | None]
+) -> None:
+    """A box that changed its key is not revoked, yet the old key opens the broker to nobody any more."""
+    box = Box()
+    box.enrol(backend, client)
+    since, until = validity
+    with backend.database() as database, database.writing() as session, session.begin():
+        (key,) = session.exec(select(DeviceKey))
+        key.valid_from_us += since
+        key.valid_to_us = None if until is None else backend.clock() + until
+    before = registry_rows(backend)
+    answer = client.post("/v1/renewals", json=box.renewal(box.ask_nonce(client)))
+    assert (answer.status_code, problem(answer)) == (403, "key-ended")
+    assert "present agent key" in answer.json()["detail"]
     assert registry_rows(backend) == before
 
 

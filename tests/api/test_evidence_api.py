@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
-from sqlalchemy import text
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from backend.api.app import create_app
 from backend.cli import app as backend_app
 from backend.domain.access import Role
 from backend.evidence_cli import app as evidence_app
+from backend.store.batches import BATCH_SECTION
 from protocol import limits
 from protocol.batch import Section
 from protocol.evidence import verify
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.builders import backend as backend_builders
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 RANGE = {"from": "2026-11-24T06:00:00Z", "to": "2026-11-24T07:00:00Z"}
 PURPOSE = {"Access-Purpose": "dispute"}
@@ -135,8 +138,9 @@ def test_another_organisations_box_does_not_exist(world: World) -> None:
 def test_an_interval_that_holds_too_much_is_refused_and_not_cut(world: World) -> None:
     with world.backend.database.writing() as session, session.begin():
         session.connection().execute(
-            text("UPDATE batch_section SET body = zeroblob(:size) WHERE seq = 2 AND section = :section"),
-            {"size": limits.EVIDENCE_BYTES_MAX // 2 + 1, "section": int(Section.SIGNALS)},
+            update(BATCH_SECTION)
+            .where(BATCH_SECTION.c.seq == 2, BATCH_SECTION.c.section == int(Section.SIGNALS))
+            .values(body=bytes(limits.EVIDENCE_BYTES_MAX // 2 + 1))
         )
     answer = get(world, **PURPOSE)
     assert (answer.status_code, problem(answer)) == (422, "too-much-evidence")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tests.builders import backend as backend_builders
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 RANGE = {"from": "2026-11-24T00:00:00Z", "to": "2026-11-25T00:00:00Z"}
 GPX = "{http://www.topografix.com/GPX/1/1}"
 

@@ -32,7 +32,7 @@ from sqlmodel import select
 from backend.api.app import create_app
 from backend.domain.access import Role
 from backend.domain.refusal import Refusal
-from backend.settings import Settings, load_settings
+from backend.settings import SETTINGS_FILE, Settings, load_settings
 from backend.store.certificates import Certificate, RenewalNonce
 from backend.store.database import open_database
 from backend.store.devices import Device, DeviceKey
@@ -49,6 +49,7 @@ from protocol.enrolment import (
 )
 from protocol.envelope import SoftwareSigner
 from protocol.ids import device_id
+from tests.builders.databases import Engine, current_engine, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,21 +205,29 @@ class Box:
 
 
 def make_backend(folder: Path) -> Backend:
-    """Return a backend of its own in this folder: a copy of one that is set up once a run."""
-    template = _template()
+    """Return a backend of its own in this folder: a copy of one that is set up once a run and engine."""
     home = folder / "home"
-    shutil.copytree(template.settings.home, home)
+    home.mkdir(mode=0o700, parents=True)
+    engine = current_engine()
+    url = database_url(home, template="home", make=functools.partial(_set_up, engine))
+    template = _templates[engine]
+    shutil.copytree(template.settings.home, home, dirs_exist_ok=True)
+    if engine is not Engine.SQLITE:
+        (home / SETTINGS_FILE).write_text(f'database = "{url}"\n')
     return Backend(settings=load_settings(home=home), org_id=template.org_id, admin_key=template.admin_key)
 
 
-@functools.cache
-def _template() -> Backend:
+_templates: dict[Engine, Backend] = {}
+
+
+def _set_up(engine: Engine, url: str) -> None:
+    """Set a home up whose database is at this address, to be copied by `make_backend`."""
     home = Path(tempfile.mkdtemp(prefix="tbox-test-home-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    settings = load_settings(home=home)
+    settings = load_settings(home=home, database=url)
     done = set_up_home(settings, organisation="Example Leasing", now_us=TODAY_US)
     assert done.admin_key is not None
-    return Backend(settings=settings, org_id=done.org_id, admin_key=done.admin_key.text)
+    _templates[engine] = Backend(settings=settings, org_id=done.org_id, admin_key=done.admin_key.text)
 
 
 def make_csr(key: ec.EllipticCurvePrivateKey, *, name: str = "anything") -> x509.CertificateSigningRequest:

@@ -44,6 +44,7 @@ from protocol.ids import BootId, ChainId, cose_key_bytes, device_id
 from protocol.receipts import Receipt, open_receipt
 from protocol.signals import GroupRows, encode_signals
 from protocol.topics import Up, up_topic
+from tests.builders.databases import database_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,6 +200,13 @@ class Chain:
         return hashlib.sha256(self.chain + self.seq.to_bytes(8, "big") + bytes([section])).digest()[:16]
 
 
+def migrate_at(url: str) -> None:
+    """Make all tables."""
+    database = open_database(url)
+    upgrade(database)
+    database.close()
+
+
 class Backend:
     """A migrated database that knows some boxes, and the receipt key."""
 
@@ -210,11 +218,10 @@ class Backend:
         foreign_boxes: Sequence[Box] = (),
         now_us: int = START_US,
     ) -> None:
-        self.database: Database = open_database(f"sqlite+pysqlite:///{folder / 'tbox.sqlite'}")
+        self.database: Database = open_database(database_url(folder, template="migrated", make=migrate_at))
         self.signer = SoftwareSigner(ec.derive_private_key(7, ec.SECP256R1()))
         self.org_id = ORG
         self.now_us = now_us
-        upgrade(self.database)
         with self.database.writing() as session, session.begin():
             for org_id, name in ((ORG, "Example Leasing"), (OTHER_ORG, "Another Bank")):
                 session.add(Organisation(org_id=org_id, name=name, created_us=0))

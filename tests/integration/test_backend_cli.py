@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from backend.cli import app
 from tests.builders.backend import Backend, Box, make_backend
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 COMMANDS = [
     ["init"],
     ["migrate"],

@@ -15,6 +15,7 @@ from backend.store.batches import BATCH, DecodeState
 from protocol.receipts import Receipt, open_receipt
 from protocol.signed_time import TimeRequest, open_time_token, sign_time_request
 from protocol.topics import Down, Up, down_filter, down_topic, encode_status, up_topic
+from tests.builders.databases import outage, trip
 from tests.builders.ingest import START_US, Backend, Box
 from tests.builders.sim import BrokerWorld, broker_world
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.builders.sim import Client
+
+pytestmark = pytest.mark.usefixtures("each_database")
 
 PATIENCE_S = 8.0
 
@@ -177,15 +180,13 @@ def test_what_came_while_the_bridge_was_away_is_taken_in_when_it_is_back(
 def test_while_the_database_does_not_answer_nothing_is_acknowledged_and_nothing_is_lost(
     backend: Backend, world: BrokerWorld, box: Box
 ) -> None:
-    """A table that is away for a while stands for a database that is."""
     with RunningBridge(backend, world) as bridge, world.client(box.device) as car:
         car.subscribe(down_filter(box.device))
-        rename(backend, "batch_key", "away")
-        car.publish(up_topic(box.device, Up.BATCH), box.chain().next().payload)
-        bridge.until(lambda: bridge.pump.health.retries > 1)
-        assert bridge.pump.health.groups == 0
-        assert car.heard == []
-        rename(backend, "away", "batch_key")
+        with outage(backend.database):
+            car.publish(up_topic(box.device, Up.BATCH), box.chain().next().payload)
+            bridge.until(lambda: bridge.pump.health.retries > 1)
+            assert bridge.pump.health.groups == 0
+            assert car.heard == []
         car.wait(lambda: bool(receipts(backend, car, box)))
         assert bridge.pump.health.outcomes["store"] == 1
 
@@ -197,21 +198,15 @@ def test_a_bridge_that_ends_while_the_database_is_away_answers_nothing_and_the_n
     payload = box.chain().next().payload
     with world.client(box.device) as car:
         car.subscribe(down_filter(box.device))
-        with RunningBridge(backend, world) as bridge:
-            rename(backend, "batch_key", "away")
-            car.publish(up_topic(box.device, Up.BATCH), payload)
-            bridge.until(lambda: bridge.pump.health.retries > 0)
-        assert car.heard == []
-        rename(backend, "away", "batch_key")
+        with outage(backend.database):
+            with RunningBridge(backend, world) as bridge:
+                car.publish(up_topic(box.device, Up.BATCH), payload)
+                bridge.until(lambda: bridge.pump.health.retries > 0)
+            assert car.heard == []
         with RunningBridge(backend, world):
             car.publish(up_topic(box.device, Up.BATCH), payload)
             car.wait(lambda: bool(receipts(backend, car, box)))
     assert stored(backend) == 1
-
-
-def rename(backend: Backend, old: str, new: str) -> None:
-    with backend.database.writing() as session, session.begin():
-        session.connection().exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
 
 
 def test_a_message_that_breaks_the_program_stops_no_other(
@@ -221,11 +216,7 @@ def test_a_message_that_breaks_the_program_stops_no_other(
     unlucky = Box(seed=2)
     backend.register(unlucky)
     with backend.database.writing() as session, session.begin():
-        session.connection().exec_driver_sql(
-            "CREATE TRIGGER trip BEFORE INSERT ON chain WHEN NEW.device_id = '"
-            + unlucky.device
-            + "' BEGIN SELECT RAISE(ABORT, 'our mistake'); END"
-        )
+        trip(session, "chain", on="INSERT", message="our mistake", when=f"NEW.device_id = '{unlucky.device}'")
     with (
         RunningBridge(backend, world) as bridge,
         world.client(box.device) as car,

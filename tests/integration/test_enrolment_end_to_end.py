@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Backend:

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import func, select
 
 from backend.store.batches import BATCH
@@ -22,6 +23,8 @@ from tests.builders.sim import broker_world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 TBOX = Path(sys.executable).parent / "tbox"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from backend.domain.ingest import Verdict
 from backend.domain.integrity import IntegrityKind
@@ -507,15 +507,11 @@ def test_numbers_at_the_edge_of_what_a_header_can_say_are_stored(backend: Backen
 
 def test_a_box_cannot_open_chains_without_end(backend: Backend, box: Box) -> None:
     with backend.database.writing() as session, session.begin():
+        row = {"org_id": ORG, "device_id": box.device, "stored": "[]", "lost": "[]", "refused": "[]"}
+        row |= {"span_us_max": 0, "first_received_us": 0, "last_received_us": 0}
         session.connection().execute(
-            text(
-                "INSERT INTO chain (org_id, device_id, chain, stored, lost, refused, span_us_max,"
-                " first_received_us, last_received_us)"
-                " SELECT :org, :device, randomblob(16), '[]', '[]', '[]', 0, 0, 0 FROM"
-                " (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many)"
-                " SELECT i FROM n)"
-            ),
-            {"org": ORG, "device": box.device, "many": limits.CHAINS_MAX},
+            CHAIN.insert(),
+            [row | {"chain": number.to_bytes(16, "big")} for number in range(limits.CHAINS_MAX)],
         )
     assert backend.take(box.chain().next()).answers == ()
     assert counted(backend, box.device, ORG) == {"TOO_MANY_CHAINS": 1}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from backend.domain.batch_time import TimeSource
 from backend.domain.integrity import IntegrityKind
@@ -30,11 +30,14 @@ from protocol.dictionary import ColumnDef, RawType, physical
 from protocol.fixes import Fix, Precision
 from protocol.ids import BootId
 from protocol.signals import GroupRows
+from tests.builders.databases import trip, untrip
 from tests.builders.ingest import DICTIONARY, ENGINE, GEAR, ORG, SPEED, START_US, WHEELS, Backend, Box, Chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 DERIVED = (DICTIONARY_GROUP, LATEST_STATE, LATEST_FIX, BOOT_CLOCK, ROLLUP_MINUTE)
 
@@ -322,16 +325,11 @@ def test_a_crash_between_batches_loses_and_doubles_nothing(backend: Backend, box
     """The queue and what is derived change together: a transaction that is rolled back left no trace."""
     backend.take(*box.chain().many(3))
     with backend.database.writing() as session, session.begin():
-        session.connection().execute(
-            text(
-                "CREATE TRIGGER trip BEFORE UPDATE ON batch_section"
-                " BEGIN SELECT RAISE(ABORT, 'power cut'); END"
-            )
-        )
+        trip(session, "batch_section", on="UPDATE", message="power cut")
     with pytest.raises(Exception, match="power cut"):
         project(backend.database, now_us=backend.now_us)
     with backend.database.writing() as session, session.begin():
-        session.connection().execute(text("DROP TRIGGER trip"))
+        untrip(session, "batch_section")
     project_all(backend)
     assert minutes(backend, SPEED)[0][1] == 9
 

@@ -25,6 +25,8 @@ from tests.builders.ingest import DICTIONARY, ENGINE, ORG, SPEED, START_US, WHEE
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 def chunk(name: str, times: list[int]) -> Chunk:
     utc_us = np.array(times, dtype=np.int64)
