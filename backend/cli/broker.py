@@ -10,7 +10,7 @@ import typer
 from backend.cli.opening import open_instance
 from backend.cli.output import AsJson, Home, Record, refuse, show
 from backend.clock import utc_us
-from backend.domain.broker_rules import BOXES_DEFAULT, BOXES_MAX, BrokerPlan
+from backend.domain.broker_rules import BOXES_DEFAULT, BOXES_MAX, CONFIGURATION, BrokerPlan
 from backend.domain.certificates import check_host_names
 from backend.errors import NotFoundError
 from backend.usecases.service_identity import load_identity
@@ -65,7 +65,7 @@ def broker_config(
         except ValueError as wrong:
             raise refuse(str(wrong)) from wrong
         plan = BrokerPlan(
-            folder=out.absolute() if out is not None else settings.broker_path,
+            folder=str(out.absolute() if out is not None else settings.broker_path),
             user=user or (PACKAGED_USER if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name),
             port=port or settings.broker_port,
             address=address,
@@ -81,11 +81,11 @@ def broker_config(
             now_us=utc_us(),
         )
     record: Record = {
-        "folder": str(plan.folder),
-        "start": f"mosquitto -c {plan.configuration}",
+        "folder": plan.folder,
+        "start": f"mosquitto -c {plan.folder}/{CONFIGURATION}",
         "reload": "SIGHUP, after each `broker refresh` and each revocation",
     }
-    if plan.folder != settings.broker_path:
+    if plan.folder != str(settings.broker_path):
         record["setting"] = f'broker_folder = "{plan.folder}"  in {settings.home}/settings.toml'
     show(record, as_json=as_json)
 

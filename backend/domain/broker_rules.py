@@ -21,11 +21,19 @@ Source: mosquitto.conf(5), version 2.0.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from protocol.limits import BRIDGE_QUEUE_MAX, DEVICE_CERTIFICATE_LIFE_DAYS, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX
 from protocol.topics import ALL_UP, PREFIX
+
+CONFIGURATION: Final = "mosquitto.conf"
+"""What `mosquitto -c` is given, in the broker's folder."""
+
+ACCESS_LIST: Final = "acl"
+REVOCATION_LIST: Final = "crl.pem"
+
+DATA: Final = "data"
+"""Where mosquitto keeps its snapshots; its user's own."""
 
 BOXES_DEFAULT: Final = 2_000
 """Boxes a broker is sized for when no one says: a large site; a fleet beyond it wants a cluster."""
@@ -57,28 +65,18 @@ class BrokerPlan:
     """One broker.
 
     Attributes:
-        folder: absolute; holds every file but the configuration's own name for it.
+        folder: absolute path; holds every file.
         user: whom mosquitto becomes when root starts it.
         port: mTLS port.
         address: to listen on, None for all of the machine's.
         boxes: how many it is sized for.
     """
 
-    folder: Path
+    folder: str
     user: str
     port: int
     address: str | None
     boxes: int
-
-    @property
-    def configuration(self) -> Path:
-        """What `mosquitto -c` is given."""
-        return self.folder / "mosquitto.conf"
-
-    @property
-    def data(self) -> Path:
-        """Where mosquitto keeps its snapshots; its user's own."""
-        return self.folder / "data"
 
 
 def configuration(plan: BrokerPlan) -> str:
@@ -95,7 +93,7 @@ tls_version tlsv1.2
 cafile {plan.folder}/ca.pem
 certfile {plan.folder}/broker.pem
 keyfile {plan.folder}/broker.key
-crlfile {plan.folder}/crl.pem
+crlfile {plan.folder}/{REVOCATION_LIST}
 require_certificate true
 allow_anonymous false
 allow_zero_length_clientid false
@@ -104,14 +102,14 @@ allow_zero_length_clientid false
 # Without the second line a box could end another's session by using its client id.
 use_identity_as_username true
 use_username_as_clientid true
-acl_file {plan.folder}/acl
+acl_file {plan.folder}/{ACCESS_LIST}
 
-# --- How much: sized for {plan.boxes} boxes. The defaults (1000 queued, 20 in flight) drop when the
-# bridge is away, which only this log says, and slow it down when it is there.
+# --- How much: sized for {plan.boxes} boxes. The default, 1000 queued, drops when the bridge is
+# away, and only this log says so.
 max_connections {plan.boxes + OTHER_CONNECTIONS}
 max_queued_messages {plan.boxes * QUEUED_PER_BOX}
 max_queued_bytes {plan.boxes * QUEUED_BYTES_PER_BOX}
-# As many as the bridge holds at once; the broker waits for its acknowledgements beyond that.
+# As many as the bridge holds at once, where the default of 20 would not fill its first groups.
 max_inflight_messages {BRIDGE_QUEUE_MAX}
 # The protocol's largest payload; a larger one is dropped. A packet that could hold no such payload ends the
 # connection before it is read.
@@ -122,7 +120,7 @@ max_packet_size {PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + PUBLISH_OVERHEAD_BYTES}
 # heard of for as long as a certificate lives is forgotten.
 retain_available false
 persistence true
-persistence_location {plan.data}/
+persistence_location {plan.folder}/{DATA}/
 autosave_interval {AUTOSAVE_S}
 persistent_client_expiration {DEVICE_CERTIFICATE_LIFE_DAYS}d
 

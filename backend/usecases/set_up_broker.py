@@ -23,13 +23,20 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from backend.domain.broker_rules import BrokerPlan, configuration
+from backend.domain.broker_rules import (
+    ACCESS_LIST,
+    CONFIGURATION,
+    DATA,
+    REVOCATION_LIST,
+    BrokerPlan,
+    configuration,
+)
 from backend.domain.certificates import Issuer
 from backend.errors import SettingsError
 from backend.store.database import Database
 from backend.store.key_files import load_private_key, make_private_key, replace_public
 from backend.usecases.issue_certificates import issue_server_certificate
-from backend.usecases.tell_broker import ACCESS_LIST, REVOCATION_LIST, tell_broker
+from backend.usecases.tell_broker import tell_broker
 
 _FOLDER_MODE = 0o755
 _DATA_MODE = 0o700
@@ -61,30 +68,31 @@ def set_up_broker(
         SecretError: A file cannot be written, or the key is not usable.
         ValueError: A name cannot stand in a certificate.
     """
+    folder = Path(plan.folder)
     user = _user(plan)
-    _check_way(plan.folder, user)
+    _check_way(folder, user)
     try:
-        plan.folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-        plan.data.mkdir(exist_ok=True, mode=_DATA_MODE)
+        folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+        (folder / DATA).mkdir(exist_ok=True, mode=_DATA_MODE)
     except OSError as failed:
-        raise SettingsError(what=f"{plan.folder} cannot be made: {failed.strerror}") from failed
-    key_path = plan.folder / "broker.key"
+        raise SettingsError(what=f"{folder} cannot be made: {failed.strerror}") from failed
+    key_path = folder / "broker.key"
     key = load_private_key(key_path) if key_path.exists() else make_private_key(key_path)
     with database.writing() as session:
         chain = issue_server_certificate(
             session, issuer=issuer, org_id=org_id, public_key=key.public_key(), names=names, now_us=now_us
         )
     texts = {
-        plan.folder / "ca.pem": issuer.certificate.public_bytes(Encoding.PEM).decode(),
-        plan.folder / "broker.pem": chain,
-        plan.configuration: configuration(plan),
+        folder / "ca.pem": issuer.certificate.public_bytes(Encoding.PEM).decode(),
+        folder / "broker.pem": chain,
+        folder / CONFIGURATION: configuration(plan),
     }
     for path, text in texts.items():
         replace_public(path, text.encode())
-    tell_broker(database, folder=plan.folder, issuer=issuer, now_us=now_us)
+    tell_broker(database, folder=folder, issuer=issuer, now_us=now_us)
     if os.geteuid() == 0:
-        _hand_over(plan, user, home)
-    return (key_path, *texts, plan.folder / ACCESS_LIST, plan.folder / REVOCATION_LIST)
+        _hand_over(folder, user, home)
+    return (key_path, *texts, folder / ACCESS_LIST, folder / REVOCATION_LIST)
 
 
 def _user(plan: BrokerPlan) -> pwd.struct_passwd:
@@ -119,10 +127,10 @@ def _check_way(folder: Path, user: pwd.struct_passwd) -> None:
             )
 
 
-def _hand_over(plan: BrokerPlan, user: pwd.struct_passwd, home: Path) -> None:
+def _hand_over(folder: Path, user: pwd.struct_passwd, home: Path) -> None:
     """Give the key and the snapshots to the broker's user, and the rest to the home's owner."""
     owner = home.stat()
-    for path in (plan.folder, *plan.folder.iterdir()):
+    for path in (folder, *folder.iterdir()):
         os.chown(path, owner.st_uid, owner.st_gid)
-    for path in (plan.folder / "broker.key", plan.data):
+    for path in (folder / "broker.key", folder / DATA):
         os.chown(path, user.pw_uid, user.pw_gid)

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from backend.domain.broker_rules import access_list
+from backend.domain.broker_rules import ACCESS_LIST, CONFIGURATION, REVOCATION_LIST, access_list
 from backend.domain.certificates import Issuer, is_bridge_name
 from backend.errors import BackendError, SecretError
 from backend.store.certificates import list_service_names
@@ -33,8 +33,6 @@ from backend.usecases.issue_certificates import publish_crl
 
 LOG = logging.getLogger(__name__)
 
-ACCESS_LIST: Final = "acl"
-REVOCATION_LIST: Final = "crl.pem"
 _LOCK: Final = ".lock"
 
 
@@ -44,7 +42,7 @@ def tell_broker(database: Database, *, folder: Path, issuer: Issuer, now_us: int
     Raises:
         BackendError: The folder cannot be written.
     """
-    if not (folder / "mosquitto.conf").is_file():
+    if not (folder / CONFIGURATION).is_file():
         return False
     try:
         with _alone(folder):

@@ -14,13 +14,11 @@ import random
 import shutil
 import signal
 import socket
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
-from backend.domain.broker_rules import BrokerPlan
+from backend.domain.broker_rules import CONFIGURATION, BrokerPlan
 from simulators.processes import Process
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 READY = r"mosquitto version \S+ running"
 RELOADING = "Reloading config"
@@ -43,7 +41,7 @@ def free_port() -> int:
 def plan_in(folder: Path, *, boxes: int = 100) -> BrokerPlan:
     """Return a plan for a broker of this user on a free port of loopback."""
     user = pwd.getpwuid(os.geteuid()).pw_name
-    return BrokerPlan(folder=folder, user=user, port=free_port(), address="127.0.0.1", boxes=boxes)
+    return BrokerPlan(folder=str(folder), user=user, port=free_port(), address="127.0.0.1", boxes=boxes)
 
 
 class Mosquitto:
@@ -58,7 +56,8 @@ class Mosquitto:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         assert program is not None, "see `need`"
         self.plan = plan
-        self.process = Process("mosquitto", [program, "-c", str(plan.configuration)], log=log)
+        self.folder = Path(plan.folder)
+        self.process = Process("mosquitto", [program, "-c", str(self.folder / CONFIGURATION)], log=log)
 
     @property
     def port(self) -> int:

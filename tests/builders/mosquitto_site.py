@@ -23,6 +23,7 @@ from sqlalchemy import func, select
 from backend.bridge.link import BrokerLink, LinkSettings
 from backend.bridge.pump import Pump
 from backend.clock import utc_us
+from backend.domain.broker_rules import CONFIGURATION
 from backend.settings import SETTINGS_FILE, load_settings
 from backend.store.batches import BATCH
 from backend.store.database import open_database
@@ -136,7 +137,7 @@ class Site:
                 now_us=utc_us(),
             )
         if more:
-            _change(plan.configuration, more)
+            _change(folder / "broker" / CONFIGURATION, more)
         self.broker = Mosquitto(plan, log=folder / "mosquitto.log")
         self._seed = 0
 
@@ -182,7 +183,7 @@ class Site:
     def tell_broker(self, *, now_us: int | None = None) -> None:
         """Write the broker's lists as of now, or of another time."""
         with self.backend.database() as database:
-            folder, issuer = self.broker.plan.folder, self.backend.identity.issuer
+            folder, issuer = self.broker.folder, self.backend.identity.issuer
             assert tell_broker(database, folder=folder, issuer=issuer, now_us=now_us or utc_us())
 
     def client(self, box: SiteBox, *, client_id: str | None = None) -> Client:

@@ -83,7 +83,7 @@ def test_nobody_without_a_certificate_of_our_authority_gets_in(site: Site, tmp_p
 
 
 def test_a_servers_certificate_is_no_clients(site: Site) -> None:
-    folder = site.broker.plan.folder
+    folder = site.broker.folder
     box = site.enrol()
     broker = type(box.credential)(cert=folder / "broker.pem", key=folder / "broker.key", serial=0)
     assert not site.lets_in(broker)
@@ -192,7 +192,7 @@ def test_a_damaged_list_lets_revoked_boxes_in_and_the_access_list_still_denies_t
     site.revoke(revoked)
     site.broker.reload()
     assert not site.lets_in(revoked.credential)
-    (site.broker.plan.folder / "crl.pem").write_text("torn")
+    (site.broker.folder / "crl.pem").write_text("torn")
     site.broker.reload()
     site.broker.process.wait_for_line("Unable to load certificate revocation file")
     with ear(site) as bridge, site.client(box) as car, site.client(revoked) as outlaw:

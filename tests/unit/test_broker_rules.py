@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from backend.domain.certificates import is_bridge_name
 from protocol.limits import BRIDGE_QUEUE_MAX, PAYLOAD_BYTES_MAX
 
 REVOKED = "ab" * 32
-PLAN = BrokerPlan(folder=Path("/srv/broker"), user="mosquitto", port=8883, address=None, boxes=500)
+PLAN = BrokerPlan(folder="/srv/broker", user="mosquitto", port=8883, address=None, boxes=500)
 
 
 def settings(plan: BrokerPlan) -> dict[str, str]:
