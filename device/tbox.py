@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
+from device.delivery.answer_watch import AnswerWatch
 from device.delivery.outbox import Outbox
 from device.delivery.time_sync import TimeSync
 from device.effects import Effect, PersistTick, Report, ReportLevel, SetClock
@@ -92,6 +93,7 @@ class TBox:
         self._time = TimeSync(
             device=config.device, signer=signer, secret=image.chain.salt_secret, boot=config.boot
         )
+        self._answers = AnswerWatch()
         self._ticked_us: int | None = None
         self._is_connected = False
         self._is_stopping = False
@@ -119,6 +121,7 @@ class TBox:
             "spool_pending": outbox.keeper.index.pending_count,
             "store_queue": len(outbox.keeper.queue),
             "uplink_in_flight": outbox.uplink.in_flight,
+            "uplink_unanswered": outbox.uplink.unanswered,
             "chain_seq": outbox.keeper.chain.last_seq,
         }
         return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts}
@@ -134,6 +137,8 @@ class TBox:
         if not self._is_stopping or not _is_content(event):
             effects += self._react(event, now)
         effects += self._outbox.advance(now)
+        pending = self._outbox.keeper.index.pending_count
+        effects += self._answers.look(unanswered=self._outbox.uplink.unanswered, pending=pending)
         if self._is_stopping and not self._is_stopped and self._outbox.is_drained:
             self._is_stopped = True
             effects.append(PersistTick(mark=self._mark(now, is_clean=True)))

@@ -79,6 +79,11 @@ class Uplink:
         """Batches on the way."""
         return len(self._flights)
 
+    @property
+    def unanswered(self) -> int:
+        """Batches in a row that the broker took and nobody receipted."""
+        return self._unanswered
+
     def offer(self, entries: Iterable[SpoolEntry], *, is_first: bool = False) -> None:
         """Take batches that are pending now; the order of calls is the order of age."""
         for entry in entries:
