@@ -1,9 +1,11 @@
-"""Lines of `candump -l` to columns: fast where lines look alike, careful where they do not.
+"""Lines of `candump` to columns: fast where lines look alike, careful where they do not.
 
 Rules:
-- A line is `(seconds.fraction) interface id#payload`, what follows a blank after it is ignored. An identifier
-  of 3 hex digits is a standard one, of 8 an extended one (with bit 29 set: an error frame). `#R` is a remote
-  frame, `##f` a CAN FD frame with one digit of flags; payload bytes may be parted by dots.
+- A line is `(seconds.fraction) interface id#payload`, what follows a blank after it is ignored; a number
+  before it is, too. An identifier of 3 hex digits is a standard one, of 8 an extended one (with bit 29 set:
+  an error frame). `#R` is a remote frame, `##f` a CAN FD frame with one digit of flags; payload bytes may be
+  parted by dots.
+- What candump shows on a terminal with `-t a` is read too: `(seconds.fraction)  interface  id   [n]  bytes`.
 - Time is taken digit by digit: microseconds are exact, further digits are cut off.
 - A line that is not of this form is reported with its number and costs nothing but itself.
 
@@ -38,10 +40,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LINE = re.compile(
-    rb"\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\) +(?P<bus>\S{1,64}) +"
+    rb"(?:\d{1,12}\s+)?\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\) +(?P<bus>\S{1,64}) +"
     rb"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})#"
     rb"(?:R(?P<remote>[0-9A-Fa-f]?)|#(?P<fd>[0-9A-Fa-f])(?P<fd_data>(?:[0-9A-Fa-f]{2}\.?){0,64})"
     rb"|(?P<data>(?:[0-9A-Fa-f]{2}\.?){0,8}))(?:_[0-9A-Fa-f])?(?:\s.*)?"
+)
+# On a terminal: `(1.000000)  can0  123   [2]  11 22`, with -x the direction before the identifier. Two digits
+# of length mean CAN FD.
+_TERMINAL = re.compile(
+    rb"\s*\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\)\s+(?P<bus>\S{1,64})\s+(?:[TR]X\s+\S+\s+\S+\s+)?"
+    rb"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})\s+\[(?P<length>\d{1,2})\]"
+    rb"(?:\s+(?P<remote>remote request)|(?P<data>(?:\s+[0-9A-Fa-f]{2})*))(?:\s.*)?"
 )
 # The common form, of which a matrix can be made: six digits after the point, no dots in the payload.
 _PLAIN = re.compile(
@@ -197,19 +206,28 @@ def _set_identifiers(
 def _parse_one(line: bytes, row: int, parsed: Parsed) -> None:
     """Read one line of any form that candump writes."""
     form = _LINE.fullmatch(line)
-    if form is None:
-        return
+    if form is not None:
+        text = form["fd_data"] if form["fd"] is not None else form["data"]
+        payload = bytes.fromhex((text or b"").replace(b".", b"").decode())
+        flags = FrameFlag.FD if form["fd"] is not None else FrameFlag(0)
+        flags |= FrameFlag.REMOTE if form["remote"] is not None else FrameFlag(0)
+    else:
+        form = _TERMINAL.fullmatch(line)
+        if form is None:
+            return
+        flags = FrameFlag.FD if len(form["length"]) > 1 else FrameFlag(0)
+        flags |= FrameFlag.REMOTE if form["remote"] else FrameFlag(0)
+        payload = bytes.fromhex((form["data"] or b"").decode())
+        is_short = len(payload) < int(form["length"]) and not form["remote"]
+        if is_short or len(payload) > (FD_BYTES if flags & FrameFlag.FD else CLASSIC_BYTES):
+            return
+        payload = payload[: int(form["length"])]
     fraction = form["fraction"].ljust(_FRACTION_DIGITS, b"0")[:_FRACTION_DIGITS]
-    text = form["fd_data"] if form["fd"] is not None else form["data"]
-    payload = bytes.fromhex((text or b"").replace(b".", b"").decode())
     parsed.t_us[row] = int(form["seconds"]) * 10**_FRACTION_DIGITS + int(fraction)
     parsed.bus[row] = parsed.bus_index(form["bus"])
     parsed.length[row] = len(payload)
     parsed.data[row, : len(payload)] = np.frombuffer(payload, np.uint8)
-    if form["fd"] is not None:
-        parsed.flags[row] |= FrameFlag.FD
-    if form["remote"] is not None:
-        parsed.flags[row] |= FrameFlag.REMOTE
+    parsed.flags[row] |= int(flags)
     is_extended = len(form["id"]) > _STANDARD_DIGITS
     _set_identifiers(parsed, np.array([row]), np.array([int(form["id"], 16)]), is_extended=is_extended)
 

@@ -1,14 +1,14 @@
-"""CAN logs from disk as lots of frames: candump, Vector ASC and BLF.
+"""CAN logs from disk or a pipe as lots of frames, whatever tool wrote them.
 
 Rules:
-- The suffix decides: `.asc` and `.blf` are read by python-can, all else is taken as `candump -l` text.
-- Lots are bounded (`LOT_FRAMES_MAX`), one bus each, in the order of the log; times are µs of the log's own
-  clock.
-- A log that is torn or odd in places yields what can be read. Bad candump lines are counted, the first few
-  are kept with their line numbers. ASC and BLF cannot be resumed behind a bad spot: they end there, with one
-  error.
-- A file that is missing, unreadable, or in which nothing looks like the format raises `LogError`.
-- `bytes_read` of `bytes_total` is the progress.
+- The content decides what a log is (`log_recognise`); candump is read as columns, the other texts line by
+  line, BLF by containers, MF4 by records. All but MF4 may be packed with gzip and may come through a pipe.
+- Lots are bounded (`LOT_FRAMES_MAX`), one bus each, in the order of the log; times are µs of its own clock,
+  an epoch where the log has one (`clock`).
+- A log that is torn or odd in places yields what can be read; each bad place is counted by cause, the first
+  of each cause with its line or byte. A log that ends in the middle of something says so.
+- A file that is missing, unreadable, or in which nothing looks like a log raises `LogError`.
+- Memory is flat: no log is held as a whole. `bytes_read` of `bytes_total` is the progress.
 
 It decodes nothing and drops nothing: error and remote frames come with their flags.
 
@@ -20,67 +20,41 @@ Example:
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import can
 import numpy as np
-from can.io.asc import ASCReader
-from can.io.blf import BLFParseError, BLFReader
 
-from device.acquisition.lot import EXTENDED, FrameFlag, FrameLot
+from device.acquisition.lot import FrameLot
+from device.adapters.blf_log import BlfLog
 from device.adapters.candump import parse_lines
-from device.errors import EdgeError
-from protocol.limits import LOG_LINE_BYTES_MAX, LOT_FRAMES_MAX
+from device.adapters.log_errors import LogError, LogErrors, LogFault
+from device.adapters.log_lines import Lines, line_batches, lots_of_lines, note_bad_line
+from device.adapters.log_recognise import HEAD_BYTES, SUPPORTED, LogFormat, line_form, recognise
+from device.adapters.log_source import LogSource
+from device.adapters.mf4_blocks import Mf4DamageError
+from device.adapters.mf4_log import Mf4Log
+from protocol.limits import LOG_LINE_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-_CHUNK_BYTES = 1 << 20
+__all__ = ["SUPPORTED", "LogClock", "LogError", "LogErrors", "LogFault", "LogFormat", "LogReader"]
 
-# Errors that are kept with their place; the rest are only counted.
-_FIRST_ERRORS = 5
-
-# What python-can's readers raise on a damaged file.
-_READER_FAILURES = (
-    BLFParseError,
-    can.CanError,
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+# Time stamps above it (2001-09-09) are an epoch, below it they count from some start.
+EPOCH_LIKE_US = 1_000_000_000 * 1_000_000
 
 
-class LogError(EdgeError):
-    """A log cannot be read at all."""
+class LogClock(StrEnum):
+    """What a log's time stamps are."""
 
-    def __init__(self, path: Path, cause: str, next_step: str) -> None:
-        super().__init__(f"{path}: {cause}", is_transient=False, next_step=next_step)
-        self.path = path
-
-
-@dataclass(slots=True)
-class LogErrors:
-    """Places that could not be read: how many, and the first few in words."""
-
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def add(self, place: str) -> None:
-        """Count one, and keep it while few are kept."""
-        self.count += 1
-        if len(self.first) < _FIRST_ERRORS:
-            self.first.append(place)
+    UTC = "UTC"
+    """The log says so."""
+    HEADER_DATE = "date of the log's header, which names no time zone: taken as UTC"
+    EPOCH = "time stamps of the log"
+    """Seconds since 1970 by their size; the log says no more."""
+    RELATIVE = "time since some start"
 
 
 class LogReader:
@@ -88,9 +62,11 @@ class LogReader:
 
     Attributes:
         path: The file.
-        bytes_total: Its size.
-        bytes_read: How far it has been read.
+        format: What it is; None until reading began.
+        clock: What its times are; None until a frame was read.
+        bytes_total: Its size, 0 for a pipe.
         errors: What could not be read so far.
+        notes: What a person should know and that costs no frame.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,77 +76,87 @@ class LogReader:
             LogError: It is missing, no file, or may not be read.
         """
         self.path = path
+        self.format: LogFormat | None = None
+        self.clock: LogClock | None = None
         self.errors = LogErrors()
-        self.bytes_read = 0
-        try:
-            with path.open("rb"):
-                self.bytes_total = path.stat().st_size
-        except OSError as error:
-            cause = error.strerror or type(error).__name__
-            raise LogError(path, cause, "Check the path and its permissions.") from error
+        self.notes: list[str] = []
+        self._source = LogSource(path)
+        self.bytes_total = self._source.bytes_total
+        self._mf4_bytes = 0
+        self._has_date = False
+
+    @property
+    def bytes_read(self) -> int:
+        """How far it has been read."""
+        return self._mf4_bytes or self._source.bytes_read
+
+    @property
+    def is_pipe(self) -> bool:
+        """It can be read once only."""
+        return not self._source.is_regular
 
     def lots(self) -> Iterator[FrameLot]:
         """Yield the frames.
 
         Raises:
-            LogError: Nothing in it looks like the format, or the disk failed.
+            LogError: Nothing in it looks like a log, or the disk failed.
         """
-        match self.path.suffix.lower():
-            case ".asc":
-                with (
-                    self._open() as file,
-                    io.TextIOWrapper(file, encoding="cp1252", errors="replace") as text,
-                ):
-                    yield from self._read_with(lambda: ASCReader(text), file)
-            case ".blf":
-                with self._open() as file:
-                    yield from self._read_with(lambda: BLFReader(file), file)
-            case _:
-                yield from self._candump()
-
-    # --- candump ------------------------------------------------------------------------------------------
-
-    def _candump(self) -> Iterator[FrameLot]:
-        number, frames = 0, 0
-        for lines in self._line_batches():
-            for lot in self._lots_of_lines(lines, number):
-                frames += lot.size
+        with self._source.open() as source:
+            head = source.read(HEAD_BYTES)
+            self.format = recognise(self.path, head)
+            source.unread(head)
+            match self.format:
+                case LogFormat.CANDUMP:
+                    lots = self._candump(source)
+                case LogFormat.BLF:
+                    lots = self._blf(source)
+                case LogFormat.MF4:
+                    lots = self._mf4(source)
+                case _:
+                    lots = self._text(source, self.format)
+            for lot in lots:
+                if self.clock is None:
+                    self.clock = self._clock_of(int(lot.t_us[0]))
                 yield lot
-            number += len(lines)
-            if frames == 0 and self.errors.count:
-                raise LogError(
-                    self.path,
-                    f"not a candump log: {self.errors.first[0]}",
-                    "Give a log of `candump -l`, or name a Vector log .asc or .blf.",
+            if source.fault is not None:
+                self.errors.add(source.fault[1], source.fault[0])
+        self._mf4_bytes = 0
+
+    def _clock_of(self, t_us: int) -> LogClock:
+        if self._has_date:
+            return LogClock.HEADER_DATE
+        return LogClock.EPOCH if t_us >= EPOCH_LIKE_US else LogClock.RELATIVE
+
+    # --- text ----------------------------------------------------------------------------------------------
+
+    def _text(self, source: LogSource, name: LogFormat) -> Iterator[FrameLot]:
+        form = line_form(name)
+        for lot in lots_of_lines(self._noting_open_end(line_batches(source)), form, self.errors):
+            self._has_date = bool(getattr(form, "has_date", False))
+            yield lot
+
+    def _candump(self, source: LogSource) -> Iterator[FrameLot]:
+        for batch in self._noting_open_end(line_batches(source)):
+            yield from self._lots_of_candump(batch)
+
+    def _noting_open_end(self, batches: Iterator[Lines]) -> Iterator[Lines]:
+        for batch in batches:
+            before = self.errors.count
+            yield batch
+            if batch.is_open and batch.lines[-1] and self.errors.count == before:
+                number = batch.first + len(batch.lines) - 1
+                self.notes.append(
+                    f"line {number}, the last, has no line end; its frame may have been cut short"
                 )
 
-    def _line_batches(self) -> Iterator[list[bytes]]:
-        """Yield bounded lists of lines; the last line needs no line end."""
-        pending = b""
-        try:
-            with self.path.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    *lines, pending = (pending + chunk).split(b"\n")
-                    for start in range(0, len(lines), LOT_FRAMES_MAX):
-                        self.bytes_read += sum(map(len, lines[start : start + LOT_FRAMES_MAX]))
-                        self.bytes_read += len(lines[start : start + LOT_FRAMES_MAX])
-                        yield lines[start : start + LOT_FRAMES_MAX]
-                    if len(pending) > _CHUNK_BYTES:
-                        # No line end in a whole chunk: keep what is needed to call it one overlong line.
-                        pending = pending[: LOG_LINE_BYTES_MAX + 1]
-        except OSError as error:
-            raise LogError(self.path, error.strerror or type(error).__name__, "Check the disk.") from error
-        if pending:
-            yield [pending]
-        self.bytes_read = self.bytes_total
-
-    def _lots_of_lines(self, lines: list[bytes], lines_before: int) -> Iterator[FrameLot]:
-        lines = [line.rstrip() for line in lines]
-        parsed = parse_lines(lines)
+    def _lots_of_candump(self, batch: Lines) -> Iterator[FrameLot]:
+        parsed = parse_lines(batch.lines)
         for row in (~parsed.is_frame).nonzero()[0].tolist():
-            if lines[row]:
-                shown = lines[row][:60].decode("ascii", errors="replace")
-                self.errors.add(f"line {lines_before + row + 1} is no candump frame: {shown!r}")
+            line = batch.lines[row]
+            if len(line) > LOG_LINE_BYTES_MAX:
+                note_bad_line(batch, row, f"has {len(line)} bytes or more", LogFault.OVERLONG, self.errors)
+            elif line:
+                note_bad_line(batch, row, "is no candump frame", LogFault.NO_FRAME, self.errors)
         for index, bus in enumerate(parsed.bus_names):
             rows = (parsed.is_frame & (parsed.bus == index)).nonzero()[0]
             if len(rows):
@@ -183,59 +169,38 @@ class LogReader:
                     data=np.ascontiguousarray(parsed.data[rows, : parsed.width]),
                 )
 
-    # --- ASC and BLF ----------------------------------------------------------------------------------------
+    # --- binary --------------------------------------------------------------------------------------------
 
-    def _open(self) -> BinaryIO:
+    def _blf(self, source: LogSource) -> Iterator[FrameLot]:
+        log = BlfLog(source, self.errors)
+        frames = 0
+        for lot in log.lots():
+            frames += lot.size
+            self._has_date = log.has_date
+            yield lot
+        if not frames and not log.is_header_good:
+            raise LogError(self.path, "not a readable BLF log", "Check that the file is complete.")
+
+    def _mf4(self, source: LogSource) -> Iterator[FrameLot]:
+        if source.is_packed or self.is_pipe:
+            step = "Give the file itself, not packed: an MF4 log is read by jumping in it."
+            raise LogError(self.path, "an MF4 log that is packed or comes through a pipe", step)
         try:
-            return self.path.open("rb")
+            log = Mf4Log(source.file, self.bytes_total, self.errors)
+            for lot in log.lots():
+                if self.clock is None:
+                    self.clock = LogClock.UTC if log.mf4.has_zone else LogClock.HEADER_DATE
+                self._mf4_bytes = min(max(self._mf4_bytes, source.file.tell()), self.bytes_total)
+                yield lot
+        except Mf4DamageError as error:
+            raise LogError(
+                self.path, f"not a readable MF4 log: {error}", "Check that the file is complete."
+            ) from error
         except OSError as error:
             raise LogError(self.path, error.strerror or type(error).__name__, "Check the disk.") from error
-
-    def _read_with(
-        self, open_reader: Callable[[], Iterable[can.Message]], file: BinaryIO
-    ) -> Iterator[FrameLot]:
-        """Read with python-can until the end or the first failure; `file` says how far it is."""
-        rows: dict[str, list[can.Message]] = defaultdict(list)
-        frames = 0
-        try:
-            for message in open_reader():
-                frames += 1
-                bus = f"can{message.channel if message.channel is not None else 0}"
-                rows[bus].append(message)
-                if len(rows[bus]) == LOT_FRAMES_MAX:
-                    self.bytes_read = min(file.tell(), self.bytes_total)
-                    yield _lot_of_messages(bus, rows.pop(bus))
-        except _READER_FAILURES as error:
-            cause = str(error) or type(error).__name__
-            if frames == 0:
-                kind = self.path.suffix[1:].upper()
-                raise LogError(
-                    self.path, f"not a readable {kind} log: {cause}", "Check that the file is complete."
-                ) from error
-            self.errors.add(f"unreadable after {frames} frames, near byte {file.tell()}: {cause}")
-        for bus, messages in rows.items():
-            yield _lot_of_messages(bus, messages)
-        self.bytes_read = self.bytes_total
-
-
-def _lot_of_messages(bus: str, messages: list[can.Message]) -> FrameLot:
-    return FrameLot.of(
-        bus,
-        (
-            (
-                round(message.timestamp * 1e6),
-                message.arbitration_id | (EXTENDED if message.is_extended_id else 0),
-                b"" if message.is_remote_frame or message.is_error_frame else bytes(message.data),
+        if self.clock is None and self.errors.count:
+            raise LogError(
+                self.path,
+                f"an MF4 log in which no frame can be read: {self.errors.first[0]}",
+                "Check that the file is complete.",
             )
-            for message in messages
-        ),
-        [_flags(message) for message in messages],
-    )
-
-
-def _flags(message: can.Message) -> int:
-    return (
-        (FrameFlag.REMOTE if message.is_remote_frame else 0)
-        | (FrameFlag.ERROR if message.is_error_frame else 0)
-        | (FrameFlag.FD if message.is_fd else 0)
-    )

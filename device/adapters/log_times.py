@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.acquisition.lot import FrameLot
-from device.adapters.log_files import LogErrors
+from device.adapters.log_errors import LogErrors, LogFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,12 +57,14 @@ def credible(lots: Iterable[FrameLot], errors: LogErrors) -> Iterator[FrameLot]:
         yield _judged(held, before, held.t_us[:0], errors)
 
 
-def without(lot: FrameLot, is_left_out: NDArray[np.bool_], errors: LogErrors, why: str) -> FrameLot:
+def without(
+    lot: FrameLot, is_left_out: NDArray[np.bool_], errors: LogErrors, why: str, cause: LogFault
+) -> FrameLot:
     """Return the lot without some of its frames, which are counted as errors of the log."""
     if not is_left_out.any():
         return lot
     for t_us in lot.t_us[is_left_out].tolist():
-        errors.add(f"frame on {lot.bus} at {t_us / 1e6:.6f} s left out: {why}")
+        errors.add(f"frame on {lot.bus} at {t_us / 1e6:.6f} s left out: {why}", cause)
     keep = ~is_left_out
     return FrameLot(
         bus=lot.bus,
@@ -79,7 +81,7 @@ def _judged(
 ) -> FrameLot:
     times = np.concatenate((before, lot.t_us, after))
     is_odd = _is_odd(times)[len(before) : len(before) + lot.size]
-    return without(lot, is_odd, errors, "its time does not fit its neighbours")
+    return without(lot, is_odd, errors, "its time does not fit its neighbours", LogFault.ODD_TIME)
 
 
 def _is_odd(times: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.acquisition.lot import FrameLot
-from device.adapters.log_files import LogError, LogErrors, LogReader
+from device.adapters.log_files import LogError, LogErrors, LogFault, LogReader
 from device.adapters.log_times import credible, without
 from device.errors import EdgeError
 from device.events import FramesReceived, GnssReceived
@@ -234,9 +234,9 @@ class DriveLog:
     def _slices(self) -> Iterator[Item]:
         start_us = self._timeline.first_us - LEAD_US
         for read in credible(self._can.lots(), self.log_errors):
-            lot = without(
-                read, read.t_us < start_us, self.log_errors, "it stands before the log's first frame"
-            )
+            is_early = read.t_us < start_us
+            why = "it stands before the log's first frame"
+            lot = without(read, is_early, self.log_errors, why, LogFault.BEFORE_START)
             if not lot.size:
                 continue
             t_us = lot.t_us - start_us

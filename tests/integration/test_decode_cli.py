@@ -119,7 +119,7 @@ def test_one_bus_of_a_log_can_be_chosen(tmp_path: Path) -> None:
         ("gone.dbc", "drive.log", "o.csv", "gone.dbc: No such file"),
         ("drive.log", "drive.log", "o.csv", "not readable as DBC"),
         ("car.dbc", "gone.log", "o.csv", "gone.log: No such file"),
-        ("car.dbc", "car.dbc", "o.csv", "not a candump log"),
+        ("car.dbc", "car.dbc", "o.csv", "not a CAN log of a known form"),
         ("car.dbc", "drive.log", "o.xlsx", "use .csv or .jsonl"),
         ("car.dbc", "drive.log", "no/folder/o.csv", "No such file"),
     ],
