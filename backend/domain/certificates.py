@@ -103,7 +103,7 @@ def read_csr(pem: str) -> CertificateRequest | Refusal:
             return _bad_csr("its key is not on P-256")
         if not csr.is_signature_valid:
             return _bad_csr("its signature does not verify")
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
         return _bad_csr("it cannot be read as PKCS#10 in PEM")
     der = csr.public_bytes(Encoding.DER)
     return CertificateRequest(public_key=public_key, der_sha256=hashlib.sha256(der).digest())
