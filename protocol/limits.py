@@ -236,8 +236,32 @@ by proof of the box's key, so a car parked for a winter is not locked out."""
 SERVER_CERTIFICATE_LIFE_DAYS = 397
 """Days a broker's or the API's certificate lives: a yearly renewal with a month to spare."""
 
-CRL_LIFE_DAYS = 7
-"""Days a revocation list says it holds: a broker that gets no fresh one for a week should be noticed."""
+CRL_LIFE_DAYS = 30
+"""Days a revocation list says it holds: a broker whose list has run out refuses every box, so a month of
+failed daily refreshes must pass first. How fast a revocation works depends on the refresh, not on this."""
+
+# --- Backend: broker ----------------------------------------------------------------------------------------
+
+BROKER_BOXES_DEFAULT = 2_000
+"""Boxes a broker is sized for when no one says: a large site; a fleet beyond it wants a cluster."""
+
+BROKER_BOXES_MAX = 100_000
+"""Boxes one broker may be sized for: its queue in memory could reach 50 GiB, more is no single machine."""
+
+BROKER_OTHER_CONNECTIONS = 50
+"""Connections beside the boxes': bridges, a probe, and boxes that come back before their old session ends."""
+
+BROKER_QUEUED_PER_BOX = 50
+"""Messages kept per box for an absent bridge: without receipts a box sends a window of 20 and then one each
+ten minutes at most, so this is about five hours."""
+
+BROKER_QUEUED_BYTES_PER_BOX = 524_288
+"""Bytes of those: 50 batches of 10 KiB; 1 GiB of memory for 2,000 boxes, used only after hours without a
+bridge."""
+
+BROKER_AUTOSAVE_S = 300
+"""Seconds between a broker's snapshots: each writes all sessions and queues and stops it meanwhile; what a
+crash takes is sent again by the boxes."""
 
 # --- Backend: ingest, traces, evidence ----------------------------------------------------------------------
 

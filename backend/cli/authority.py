@@ -44,7 +44,7 @@ def ca_crl(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a fresh revocation list for the broker, good for a week."""
+    """Make a fresh revocation list for a broker, good for a month; make one daily."""
     with open_instance(home) as instance, instance.database.reading() as session:
         pem = publish_crl(session, issuer=load_identity(instance.settings).issuer, now_us=utc_us())
     if out is not None:

@@ -10,12 +10,13 @@ import typer
 from backend.cli.opening import open_instance
 from backend.cli.output import AsJson, Home, Record, refuse, show
 from backend.clock import utc_us
-from backend.domain.broker_rules import BOXES_DEFAULT, BOXES_MAX, CONFIGURATION, BrokerPlan
+from backend.domain.broker_rules import CONFIGURATION, BrokerPlan
 from backend.domain.certificates import check_host_names
 from backend.errors import NotFoundError
 from backend.usecases.service_identity import load_identity
 from backend.usecases.set_up_broker import set_up_broker
 from backend.usecases.tell_broker import tell_broker
+from protocol.limits import BROKER_BOXES_DEFAULT, BROKER_BOXES_MAX
 
 broker_app = typer.Typer(no_args_is_help=True, help="The files of the broker: mosquitto with mutual TLS.")
 
@@ -44,8 +45,8 @@ def broker_config(
         str | None, typer.Option(help="Address to listen on. Default: all of this machine's.")
     ] = None,
     boxes: Annotated[
-        int, typer.Option(min=1, max=BOXES_MAX, help="How many boxes its queues are sized for.")
-    ] = BOXES_DEFAULT,
+        int, typer.Option(min=1, max=BROKER_BOXES_MAX, help="How many boxes its queues are sized for.")
+    ] = BROKER_BOXES_DEFAULT,
     user: Annotated[
         str | None, typer.Option(help="User it runs as. Default: mosquitto for root, else yourself.")
     ] = None,

@@ -23,7 +23,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.limits import BRIDGE_QUEUE_MAX, DEVICE_CERTIFICATE_LIFE_DAYS, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX
+from protocol.limits import (
+    BRIDGE_QUEUE_MAX,
+    BROKER_AUTOSAVE_S,
+    BROKER_OTHER_CONNECTIONS,
+    BROKER_QUEUED_BYTES_PER_BOX,
+    BROKER_QUEUED_PER_BOX,
+    DEVICE_CERTIFICATE_LIFE_DAYS,
+    PAYLOAD_BYTES_MAX,
+    TOPIC_BYTES_MAX,
+)
 from protocol.topics import ALL_UP, PREFIX
 
 CONFIGURATION: Final = "mosquitto.conf"
@@ -35,29 +44,8 @@ REVOCATION_LIST: Final = "crl.pem"
 DATA: Final = "data"
 """Where mosquitto keeps its snapshots; its user's own."""
 
-BOXES_DEFAULT: Final = 2_000
-"""Boxes a broker is sized for when no one says: a large site; a fleet beyond it wants a cluster."""
-
-BOXES_MAX: Final = 100_000
-"""Boxes one broker may be sized for: its queue in memory would reach 50 GiB, more is no single machine."""
-
-OTHER_CONNECTIONS: Final = 50
-"""Connections beside the boxes': bridges, a probe, and boxes that come back before their old session ends."""
-
-QUEUED_PER_BOX: Final = 50
-"""Messages kept per box for an absent bridge: without receipts a box sends a window of 20 and then one each
-ten minutes at most, so this is about five hours."""
-
-QUEUED_BYTES_PER_BOX: Final = 524_288
-"""Bytes of those: 50 batches of 10 KiB; for 2,000 boxes 1 GiB of memory, all used only after hours without a
-bridge."""
-
 PUBLISH_OVERHEAD_BYTES: Final = 4
 """Bytes beside topic and payload in a PUBLISH: topic length and packet id. Source: MQTT 3.1.1 §3.3.2."""
-
-AUTOSAVE_S: Final = 300
-"""Seconds between snapshots of sessions and queues: each writes all of it and stops the broker meanwhile;
-what a crash takes is sent again by the boxes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +94,9 @@ acl_file {plan.folder}/{ACCESS_LIST}
 
 # --- How much: sized for {plan.boxes} boxes. The default, 1000 queued, drops when the bridge is
 # away, and only this log says so.
-max_connections {plan.boxes + OTHER_CONNECTIONS}
-max_queued_messages {plan.boxes * QUEUED_PER_BOX}
-max_queued_bytes {plan.boxes * QUEUED_BYTES_PER_BOX}
+max_connections {plan.boxes + BROKER_OTHER_CONNECTIONS}
+max_queued_messages {plan.boxes * BROKER_QUEUED_PER_BOX}
+max_queued_bytes {plan.boxes * BROKER_QUEUED_BYTES_PER_BOX}
 # As many as the bridge holds at once, where the default of 20 would not fill its first groups.
 max_inflight_messages {BRIDGE_QUEUE_MAX}
 # The protocol's largest payload; a larger one is dropped. A packet that could hold no such payload ends the
@@ -121,7 +109,7 @@ max_packet_size {PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + PUBLISH_OVERHEAD_BYTES}
 retain_available false
 persistence true
 persistence_location {plan.folder}/{DATA}/
-autosave_interval {AUTOSAVE_S}
+autosave_interval {BROKER_AUTOSAVE_S}
 persistent_client_expiration {DEVICE_CERTIFICATE_LIFE_DAYS}d
 
 # --- The process.
