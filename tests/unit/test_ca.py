@@ -1,5 +1,6 @@
 """The own CA: what it believes of a request, what it writes, and what TLS accepts and refuses of it."""
 
+import base64
 import ssl
 import time
 from datetime import timedelta
