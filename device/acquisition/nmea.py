@@ -3,6 +3,8 @@ r"""NMEA 0183 bytes to fixes, one for each epoch of the receiver.
 Rules:
 - A sentence counts only whole: `$…*HH` with a checksum that matches and values the parser accepts. All else
   is counted as garbled and never becomes a position. Bytes may be torn anywhere between two calls.
+- Binary protocols between sentences are skipped and counted as foreign bytes. A `$` in them is no sentence:
+  the address after it would be text.
 - RMC, GGA, GNS, GLL, ZDA, GSA, GSV and VTG of every satellite talker are read; other sentences, and those of
   other talkers (a chart display repeats positions that it did not measure), are counted.
 - An epoch begins with a sentence of a new time (more than 10 ms apart) or one that the open epoch already
@@ -55,8 +57,15 @@ _BETTER: Final = TIMED - {"GLL", "ZDA"}
 # What ends a sentence: its line end, or the next one's start when it was torn.
 _END = re.compile(rb"[$\n]")
 
-# Talker and identifier: shorter ones are not a sentence.
+# Talker and identifier: shorter ones are not a sentence, and all of it is text.
 _HEADER_CHARS = 5
+_ADDRESS = re.compile(rb"\$[ -~]{1,5}")
+
+# A hemisphere is a letter: a degree with a sign as well (seen in GLL of a UM981) can mean either one.
+_SIGNED = re.compile(rb",-\d{3,}(\.\d*)?,[NSEW],")
+
+# Two flips of one bit cancel out in the checksum; most of them leave a control character.
+_TEXT = re.compile(rb"[ -~]+")
 
 
 class NmeaReader:
@@ -85,13 +94,13 @@ class NmeaReader:
             end = _END.search(stream, start + 1)
             stop = len(stream) if end is None else end.start()
             if stop - start > NMEA_SENTENCE_BYTES_MAX:
-                self.counts.garbled += 1
                 here = start + NMEA_SENTENCE_BYTES_MAX
+                self._refuse(stream[start:here])
             elif end is None:
                 self._pending = stream[start:]
                 return fixes
             elif end[0] == b"$":  # torn: the next sentence begins before this one's line end
-                self.counts.garbled += 1
+                self._refuse(stream[start:stop])
                 here = stop
             else:
                 fixes += self._take(stream[start:stop], t_us)
@@ -112,10 +121,20 @@ class NmeaReader:
     def _count_foreign(self, data: bytes) -> None:
         self.counts.foreign_bytes += len(data) - data.count(b"\r") - data.count(b"\n")
 
+    def _refuse(self, piece: bytes) -> None:
+        """Count what began with `$` and is no whole sentence: a garbled one, or binary."""
+        if _ADDRESS.fullmatch(piece[: _HEADER_CHARS + 1]):
+            self.counts.garbled += 1
+        else:
+            self._count_foreign(piece)
+
     def _take(self, sentence: bytes, t_us: int) -> list[Fix]:
         """Read one sentence and count it."""
+        content = _content(sentence)
+        if content is None:
+            self._refuse(sentence)
+            return []
         try:
-            content = _content(sentence)
             talker, kind = _address(content)
             if kind not in READ or talker not in SATELLITE_TALKERS:
                 if kind in NMEA_MSGIDS:
@@ -169,18 +188,12 @@ class NmeaReader:
         )
 
 
-def _content(sentence: bytes) -> bytes:
-    """Return what stands between `$` and `*` of a well-framed sentence.
-
-    Raises:
-        GarbledError: It has no checksum or a wrong one, or is no text.
-    """
+def _content(sentence: bytes) -> bytes | None:
+    """Return what stands between `$` and `*`; None when it is no text or its checksum is wrong or missing."""
     content, star, given = sentence[1:].rstrip().rpartition(b"*")
-    if not star or len(content) < _HEADER_CHARS or not content.isascii():
-        raise GarbledError
-    if given.upper() != b"%02X" % _checksum(content):
-        raise GarbledError
-    return content
+    if not star or len(content) < _HEADER_CHARS or not _TEXT.fullmatch(content):
+        return None
+    return content if given.upper() == b"%02X" % _checksum(content) else None
 
 
 def _address(content: bytes) -> tuple[str, str]:
@@ -202,8 +215,10 @@ def _parse(content: bytes) -> NMEAMessage:
     """Return the parser's message, its talker made GN: the parser does not know them all.
 
     Raises:
-        GarbledError: The parser refuses a value.
+        GarbledError: The parser refuses a value, or a coordinate has a sign.
     """
+    if _SIGNED.search(content):
+        raise GarbledError
     renamed = b"GN" + content[2:]
     try:
         message = NMEAReader.parse(b"$%b*%02X" % (renamed, _checksum(renamed)), validate=VALMSGID)

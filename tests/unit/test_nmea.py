@@ -75,6 +75,14 @@ def test_a_flipped_bit_never_becomes_a_position(position: int) -> None:
     assert reader.counts.parsed == 0
 
 
+def test_control_characters_are_no_text_whatever_the_checksum_says() -> None:
+    twice = RMC.replace("102929.00", "102929\x0e00").replace("070321", "070\x13\x321")
+    reader = NmeaReader()
+    reader.feed(sentence(twice), 0)
+    assert reader.flush() == []
+    assert reader.counts.garbled == 1
+
+
 @pytest.mark.parametrize(
     "void",
     [
@@ -146,6 +154,7 @@ def test_speed_comes_from_vtg_when_rmc_has_none() -> None:
         RMC.replace("00214.41560", "19914.41560"),
         RMC.replace(",N,", ",,"),
         RMC.replace(",W,", ",Q,"),
+        RMC.replace("00214.41560", "-0214.41560"),
         RMC.replace("5327.04024", "53x7.04024"),
         RMC.replace("5327.04024", ""),
         RMC.replace("0.273", "-4.0"),
