@@ -29,6 +29,11 @@ Example (a whole file):
     precision = "exact"
     [batch]
     age_s = 60.0
+    [uplink]
+    window = 20
+    receipt_wait_s = 10.0
+    resend_first_s = 5.0
+    resend_longest_s = 600.0
     [spool]
     quota_mb = 256
     [log]
@@ -45,10 +50,10 @@ from device.adapters.can_bus import CanSettings
 from device.adapters.gnss import GnssSettings
 from device.adapters.gpsd_client import GpsdSettings
 from device.agent.toml_section import Section
-from device.config import BatchLimits, SpoolLimits
+from device.config import BatchLimits, SpoolLimits, UplinkLimits
 from device.errors import ConfigError
 from protocol.fixes import Precision
-from protocol.limits import BUSES_MAX, SETTINGS_BYTES_MAX
+from protocol.limits import BUSES_MAX, PUBLISH_WINDOW, SETTINGS_BYTES_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +62,9 @@ SCHEMA = 1
 PORT_MAX = 65_535
 MEGABYTE = 1_000_000
 SECOND_US = 1_000_000
+RESEND_S_MIN = 0.1  # a tenth of a second: below it a box would hammer a broker that answers slowly
+RESEND_S_MAX = 3_600.0  # an hour: a longer pause would leave a backend that is back without its batches
+RECEIPT_WAIT_S_MAX = 600.0
 LEVELS = ("debug", "info", "warning", "error")
 
 PRECISIONS = {
@@ -90,6 +98,7 @@ class AgentSettings:
         gnss: the receiver, on a serial line or behind gpsd; None without one.
         precision: how exact positions leave the box while no policy says more.
         batch: when a batch closes.
+        uplink: how batches are sent, and sent again while no receipt comes.
         spool: how much is kept.
         log_level: name of the standard library's level.
     """
@@ -104,6 +113,7 @@ class AgentSettings:
     gnss: GnssSettings | GpsdSettings | None = None
     precision: Precision = Precision.NONE
     batch: BatchLimits = field(default_factory=BatchLimits)
+    uplink: UplinkLimits = field(default_factory=UplinkLimits)
     spool: SpoolLimits = field(default_factory=SpoolLimits)
     log_level: str = "info"
 
@@ -143,7 +153,7 @@ def parse_settings(document: dict[str, object], *, home: Path) -> AgentSettings:
         problems.append(f"schema: this agent knows {SCHEMA} only")
     broker, api, vehicle = top.section("broker"), top.section("api"), top.section("vehicle")
     collect, batch, spool = top.section("collect"), top.section("batch"), top.section("spool")
-    log = top.section("log")
+    uplink, log = top.section("uplink"), top.section("log")
     settings = AgentSettings(
         broker_host=broker.text("host", None) or "",
         broker_port=broker.integer("port", 8883, low=1, high=PORT_MAX),
@@ -154,11 +164,12 @@ def parse_settings(document: dict[str, object], *, home: Path) -> AgentSettings:
         buses=_buses(top, home),
         gnss=_gnss(top, problems),
         precision=PRECISIONS[collect.choice("precision", "none", tuple(PRECISIONS))],
+        uplink=_uplink(uplink, problems),
         batch=BatchLimits(age_us=round(batch.number("age_s", 60.0, low=0.1, high=60.0) * SECOND_US)),
         spool=SpoolLimits(quota_bytes=spool.integer("quota_mb", 256, low=1, high=1_000_000) * MEGABYTE),
         log_level=log.choice("level", "info", LEVELS),
     )
-    for section in (top, broker, api, vehicle, collect, batch, spool, log):
+    for section in (top, broker, api, vehicle, collect, batch, uplink, spool, log):
         section.finish()
     problems += _clashes(settings)
     if problems:
@@ -202,6 +213,22 @@ def _gnss(top: Section, problems: list[str]) -> GnssSettings | GpsdSettings | No
     )
     section.finish()
     return settings
+
+
+def _uplink(section: Section, problems: list[str]) -> UplinkLimits:
+    """Read how batches are sent again; a modem that pays by the byte waits longer, a test shorter."""
+    first_s = section.number("resend_first_s", 5.0, low=RESEND_S_MIN, high=RESEND_S_MAX)
+    longest_s = section.number("resend_longest_s", 600.0, low=RESEND_S_MIN, high=RESEND_S_MAX)
+    if first_s > longest_s:
+        problems.append(f"uplink.resend_first_s: at most resend_longest_s, {longest_s:g}, is expected")
+    return UplinkLimits(
+        window=section.integer("window", PUBLISH_WINDOW, low=1, high=PUBLISH_WINDOW),
+        receipt_wait_us=round(
+            section.number("receipt_wait_s", 10.0, low=RESEND_S_MIN, high=RECEIPT_WAIT_S_MAX) * SECOND_US
+        ),
+        backoff_first_us=round(first_s * SECOND_US),
+        backoff_max_us=round(longest_s * SECOND_US),
+    )
 
 
 def _clashes(settings: AgentSettings) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ class Tuning:
         keep_all: keep every row.
         precision: of positions, instead of the settings' when given.
         batch: instead of the settings' when given.
-        uplink: resending.
+        uplink: instead of the settings' when given.
         tick_us: how often the engine persists how far it got.
         asks_time: ask the backend for signed time while nobody vouches for the clock.
     """
@@ -82,7 +82,7 @@ class Tuning:
     keep_all: bool = False
     precision: Precision | None = None
     batch: BatchLimits | None = None
-    uplink: UplinkLimits = field(default_factory=UplinkLimits)
+    uplink: UplinkLimits | None = None
     tick_us: int = 5 * SECOND_US
     asks_time: bool = True
 
@@ -133,7 +133,7 @@ def wired(
         backend_keys=trust.receipt_keys,
         batch=tuning.batch or settings.batch,
         spool=settings.spool,
-        uplink=tuning.uplink,
+        uplink=tuning.uplink or settings.uplink,
         keep_all=tuning.keep_all,
         precision=settings.precision if tuning.precision is None else tuning.precision,
         tick_us=tuning.tick_us,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from device.agent.settings import parse_settings, read_settings
+from device.config import UplinkLimits
 from device.errors import ConfigError
 from protocol.fixes import Precision
 from protocol.limits import SETTINGS_BYTES_MAX
@@ -39,6 +40,11 @@ baudrate = 115200
 precision = "cell"
 [batch]
 age_s = 2.5
+[uplink]
+window = 8
+receipt_wait_s = 30
+resend_first_s = 15
+resend_longest_s = 1800
 [spool]
 quota_mb = 64
 [log]
@@ -70,6 +76,28 @@ def test_a_whole_file_is_read() -> None:
         2_500_000,
         64_000_000,
     )
+
+
+def test_how_batches_are_sent_again_is_read_and_bounded() -> None:
+    limits = parse_settings(tomllib.loads(WHOLE), home=HOME).uplink
+    assert (limits.window, limits.receipt_wait_us) == (8, 30_000_000)
+    assert (limits.backoff_first_us, limits.backoff_max_us) == (15_000_000, 1_800_000_000)
+    assert limits.problems() == []
+    assert parse_settings(LEAST, home=HOME).uplink == UplinkLimits()
+    wrong = {"window": 21, "receipt_wait_s": 0.01, "resend_first_s": 20, "resend_longest_s": 10}
+    with pytest.raises(ConfigError) as said:
+        parse_settings(LEAST | {"uplink": wrong}, home=HOME)
+    assert said.value.problems == (
+        "uplink.resend_first_s: at most resend_longest_s, 10, is expected",
+        "uplink.window: a whole number 1…20 is expected",
+        "uplink.receipt_wait_s: a number 0.1…600.0 is expected",
+    )
+
+
+def test_the_widest_bounds_of_a_file_are_within_the_engines() -> None:
+    for pause_s in (0.1, 3_600):
+        uplink = {"resend_first_s": pause_s, "resend_longest_s": pause_s, "receipt_wait_s": min(pause_s, 600)}
+        assert parse_settings(LEAST | {"uplink": uplink}, home=HOME).uplink.problems() == []
 
 
 def test_a_file_with_a_broker_alone_is_enough_and_keeps_positions_in_the_box() -> None:
