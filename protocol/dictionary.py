@@ -44,6 +44,7 @@ class RawType(IntEnum):
     INT = 1
     FLOAT32 = 2
     FLOAT64 = 3
+    FLOAT16 = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,8 @@ def physical(column: ColumnDef, raw: NDArray[np.int64]) -> NDArray[Any]:
             with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one, as in Python
                 values = pattern.view(np.float32).astype(np.float64)
             return _linear_float(values, column.scale, column.offset)
+        case RawType.FLOAT16:
+            return _linear_float(_halves(raw), column.scale, column.offset)
         case RawType.FLOAT64:
             return _linear_float(raw.view(np.float64), column.scale, column.offset)
         case RawType.UINT:
@@ -128,6 +131,12 @@ def physical(column: ColumnDef, raw: NDArray[np.int64]) -> NDArray[Any]:
     if isinstance(scale, int):
         return np.asarray(_linear_int(integers, scale, 0).astype(np.float64) + float(offset))
     return _scaled(integers.astype(np.float64), scale, offset)
+
+
+def _halves(raw: NDArray[np.int64]) -> NDArray[np.float64]:
+    pattern = raw.view(np.uint64).astype(np.uint16)  # the lower quarter
+    with np.errstate(invalid="ignore"):
+        return pattern.view(np.float16).astype(np.float64)
 
 
 def _linear_float(values: NDArray[np.float64], scale: float, offset: float) -> NDArray[np.float64]:

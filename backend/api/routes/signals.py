@@ -13,7 +13,7 @@ from backend.api.ranges import FromTime, ToTime, checked_range
 from backend.api.schemas import EXAMPLE_TIME, UtcTime
 from backend.clock import to_datetime
 from backend.domain.access import Permission
-from backend.domain.rollup import MINUTE_US, MinutePart
+from backend.domain.rollup import MINUTE_US, MinuteValues
 from backend.store.devices import Device
 from backend.store.dictionaries import DeviceSignal, list_signals
 from backend.usecases.query_state import read_rollups
@@ -87,7 +87,7 @@ class SignalOut(BaseModel):
     bus: str = Field(description="The bus it is received on.")
     message: str = Field(description="Its message in the DBC.")
     unit: str | None = Field(description="Unit of the physical value.")
-    raw_type: str = Field(description="`uint`, `int`, `float32`, `float64`.")
+    raw_type: str = Field(description="`uint`, `int`, `float16`, `float32`, `float64`.")
     bits: int = Field(description="Width on the bus.")
     scale: int | float = Field(description="physical = raw * scale + offset.")
     offset: int | float = Field(description="See scale.")
@@ -164,19 +164,19 @@ class RollupOut(BaseModel):
     last_at: UtcTime
 
     @classmethod
-    def of(cls, row: tuple[DeviceSignal, MinutePart]) -> Self:
+    def of(cls, row: tuple[DeviceSignal, MinuteValues]) -> Self:
         """Show a row."""
-        signal, part = row
+        signal, minute = row
         return cls(
-            minute=to_datetime(part.minute * MINUTE_US),
+            minute=to_datetime(minute.minute * MINUTE_US),
             signal=signal.name,
             unit=signal.column.unit,
-            count=part.count,
-            min=part.least,
-            max=part.most,
-            mean=part.mean(signal.column),
-            last=part.last,
-            last_at=to_datetime(part.last_us),
+            count=minute.count,
+            min=minute.least,
+            max=minute.most,
+            mean=minute.mean,
+            last=minute.last,
+            last_at=to_datetime(minute.last_us),
         )
 
 
