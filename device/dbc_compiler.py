@@ -1,10 +1,13 @@
 """A DBC file in, a decode table out.
 
 Rules:
-- A signal that cannot be decoded is left out and named in the warnings; it never costs the rest of the file.
+- A signal that cannot be decoded is left out and named in the findings; it never costs the rest of the file.
 - Each signal is decoded from its own bits. Where signals overlap cantools itself gives no or shifted values;
   the bits that the DBC states are what we follow.
 - Selectors compare raw values, as the DBC format means them.
+- Messages of SAE J1939 are found by their parameter group number as well. The DBC says which those are: by
+  the frame format of the message (attribute VFrameFormat, value J1939PG), or by the protocol of the file
+  (ProtocolType). `Matching` overrules it.
 - How the file is read, and what is said when it cannot be, stands in `dbc_file`.
 
 The running agent never imports this module: it loads a compiled table. A replay compiles in a subprocess with
@@ -12,7 +15,7 @@ The running agent never imports this module: it loads a compiled table. A replay
 
 Example:
     >>> compiled = compile_dbc(Path("dbc/tbox_demo.dbc"))                               # doctest: +SKIP
-    >>> len(compiled.table.messages), compiled.warnings                                  # doctest: +SKIP
+    >>> len(compiled.table.messages), compiled.findings                                  # doctest: +SKIP
     (9, ())
 """
 
@@ -23,59 +26,74 @@ import hashlib
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from device.acquisition.lookup import parameter_group
 from device.acquisition.lot import EXTENDED, FD_BYTES
-from device.acquisition.table import COLUMN_BITS_MAX, Branch, Column, DecodeTable, Group, Message, Selector
-from device.dbc_file import DbcError, load_database, read_dbc
-from protocol.limits import COLUMNS_MAX, DBC_SIGNALS_MAX, TEXT_BYTES_MAX
-from protocol.signals import RawType
+from device.acquisition.table import Branch, DecodeTable, Group, Message, Selector
+from device.dbc_columns import are_apart, bits_of, branch_label, column_of, obstacle_to, ranges_of
+from device.dbc_error import DbcError
+from device.dbc_file import read_database, read_dbc
+from device.dbc_findings import Finding, FindingKind, Findings
+from protocol.limits import COLUMNS_MAX, DBC_SIGNALS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from cantools.database.can import Database
     from cantools.database.can import Message as DbcMessage
     from cantools.database.can import Signal as DbcSignal
 
     from device.acquisition.table import Ranges
-
-_FLOATS = {32: RawType.FLOAT32, 64: RawType.FLOAT64}
-
-_FACTOR_MAX = 2**63  # what an integer column of the dictionary can say
-
-# Text that names a branch may be as long as any text; longer lists of ranges are shortened with a digest.
-_BRANCH_CHARS_MAX = TEXT_BYTES_MAX // 4
+    from device.dbc_file import DbcFile
 
 EXIT_UNREADABLE = 2
 
 
+class Matching(StrEnum):
+    """How frames find their message."""
+
+    BY_DBC = "dbc"  # as the DBC says
+    J1939 = "j1939"  # extended ones by parameter group number, whatever the DBC says
+    EXACT = "exact"  # by the whole identifier, whatever the DBC says
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compilation:
-    """A table, and what was forgiven or left out on the way, one sentence each."""
+    """A table, and what was read otherwise than the file says or left out on the way."""
 
     table: DecodeTable
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings, one sentence each."""
+        return tuple(str(finding) for finding in self.findings)
 
 
-def compile_dbc(path: Path) -> Compilation:
+def compile_dbc(path: Path, matching: Matching = Matching.BY_DBC) -> Compilation:
     """Read a DBC file and compile it.
 
     Args:
         path: A .dbc file (or .kcd, .sym).
+        matching: How frames find their message.
 
     Returns:
-        The table and its warnings.
+        The table and what is to be said about it.
 
     Raises:
-        DbcError: The file is missing, too large, not a DBC, or beyond the limits.
+        DbcError: The file is missing, too large, not a DBC, or beyond the limits. Other files of the same run
+            are not affected.
     """
     content = read_dbc(path)
-    database, warnings = load_database(path, content)
-    compiler = _Compiler(warnings)
+    dbc = read_database(path, content)
+    compiler = _Compiler(dbc, matching)
     # Later messages replace earlier ones of the same identifier, as in cantools.
-    by_id = {_can_id(message): message for message in database.messages}
+    by_id = {_can_id(message): message for message in dbc.database.messages}
     messages = [compiler.message(can_id, by_id[can_id]) for can_id in sorted(by_id)]
+    compiler.note_groups(messages)
     total = sum(len(group.columns) for group in compiler.groups)
     if total > DBC_SIGNALS_MAX:
         raise DbcError(
@@ -86,25 +104,29 @@ def compile_dbc(path: Path) -> Compilation:
     table = DecodeTable(
         dbc_hash=hashlib.sha256(content).digest(), messages=tuple(messages), groups=tuple(compiler.groups)
     )
-    return Compilation(table=table, warnings=tuple(warnings))
+    return Compilation(table=table, findings=dbc.findings + compiler.findings.all())
 
 
 class _Compiler:
-    """Collects groups and warnings while messages are compiled in order of their identifiers."""
+    """Collects groups and findings while messages are compiled in order of their identifiers."""
 
-    def __init__(self, warnings: list[str]) -> None:
+    def __init__(self, dbc: DbcFile, matching: Matching) -> None:
         self.groups: list[Group] = []
-        self._warnings = warnings
+        self.findings = Findings()
+        self._lines = dbc.lines
+        self._matching = matching
+        self._is_j1939 = _is_protocol_j1939(dbc.database)
 
     def message(self, can_id: int, message: DbcMessage) -> Message:
         """Compile one message and append its groups."""
         length = message.length
         if length > FD_BYTES:
-            self._warn(message, None, f"has {length} bytes, a frame carries at most {FD_BYTES}: left out")
+            what = f"has {length} bytes, a frame carries at most {FD_BYTES}"
+            self._note(FindingKind.LAYOUT, message, None, what)
             return Message(can_id=can_id, name=message.name, length=FD_BYTES, group=None, selectors=())
         usable = self._usable(message)
         children: dict[str | None, list[DbcSignal]] = defaultdict(list)
-        for signal in usable.values():
+        for signal in usable:
             children[signal.multiplexer_signal].append(signal)
         base = self._group(can_id, message, None, children[None])
         selectors: list[Selector] = []
@@ -112,24 +134,75 @@ class _Compiler:
             self._selectors(can_id, message, base, children, selectors)
         mine = [] if base is None else self.groups[base:]
         reached = {column.signal for group in mine for column in group.columns}
-        for name in usable.keys() - reached:
-            self._warn(message, name, "is multiplexed by a signal that is not there: left out")
+        for name in sorted({signal.name for signal in usable} - reached):
+            what = "is multiplexed by a signal that is not there"
+            self._note(FindingKind.MULTIPLEXING, message, name, what)
+        self._note_overlaps(message, base, selectors)
         return Message(
-            can_id=can_id, name=message.name, length=length, group=base, selectors=tuple(selectors)
+            can_id=can_id,
+            name=message.name,
+            length=length,
+            group=base,
+            selectors=tuple(selectors),
+            is_j1939=self._is_matched_by_group(can_id, message),
         )
 
-    def _usable(self, message: DbcMessage) -> dict[str, DbcSignal]:
-        """Return the signals that can be decoded, by name; the last of a name wins, as in cantools."""
-        usable: dict[str, DbcSignal] = {}
+    def note_groups(self, messages: list[Message]) -> None:
+        """Note J1939 messages that share a parameter group: only the source address tells them apart."""
+        first: dict[int, str] = {}
+        for message in messages:
+            if not message.is_j1939:
+                continue
+            group = int(parameter_group(np.array([message.can_id], np.uint32))[0])
+            if group in first:
+                what = f"message {message.name} has the parameter group {group} of {first[group]}"
+                done = "told apart by the source address"
+                self.findings.add(FindingKind.J1939, self._line(message.can_id, None), what, done)
+            first.setdefault(group, message.name)
+
+    def _is_matched_by_group(self, can_id: int, message: DbcMessage) -> bool:
+        if not can_id & EXTENDED or self._matching is Matching.EXACT:
+            return False
+        return self._matching is Matching.J1939 or self._is_j1939 or message.protocol == "j1939"
+
+    def _usable(self, message: DbcMessage) -> list[DbcSignal]:
+        """Return the signals that can be decoded, of those with the same name and switch the last."""
+        usable: dict[tuple[str, str | None, Ranges], DbcSignal] = {}
+        names: dict[str, DbcSignal] = {}
         for signal in message.signals:
-            if signal.name in usable:
-                self._warn(message, signal.name, "is there more than once: the last one counts")
-            obstacle = _obstacle(signal, message.length)
+            earlier = names.setdefault(signal.name, signal)
+            if earlier is not signal and not are_apart(earlier, signal):
+                what = "is there more than once"
+                self._note(FindingKind.DUPLICATE, message, signal.name, what, "the last one counts")
+                usable = {key: other for key, other in usable.items() if key[0] != signal.name}
+            names[signal.name] = signal
+            obstacle = obstacle_to(signal, message.length)
             if obstacle is None:
-                usable[signal.name] = signal
+                usable[signal.name, signal.multiplexer_signal, ranges_of(signal.multiplexer_ids or ())] = (
+                    signal
+                )
             else:
-                self._warn(message, signal.name, f"{obstacle}: left out")
-        return usable
+                self._note(FindingKind.LAYOUT, message, signal.name, obstacle)
+        return list(usable.values())
+
+    def _note_overlaps(self, message: DbcMessage, base: int | None, selectors: list[Selector]) -> None:
+        """Note the first two signals of a message that share a bit and may be there in the same frame."""
+        if base is None:
+            return
+        taken: dict[int, list[tuple[int, str]]] = {}  # by group: what is there when the group is
+        taken[base] = []
+        branches = [(branch.group, selector.group) for selector in selectors for branch in selector.branches]
+        for group, outer in [(base, base), *branches]:
+            taken[group] = list(taken[outer]) if group != outer else []
+            for column in self.groups[group].columns:
+                bits = bits_of(column)
+                other = next((name for mask, name in taken[group] if mask & bits), None)
+                if other is not None:
+                    what = f"shares bits with {other}"
+                    done = "each is read from its own bits"
+                    self._note(FindingKind.LAYOUT, message, column.signal, what, done)
+                    return
+                taken[group].append((bits, column.signal))
 
     def _selectors(
         self,
@@ -151,18 +224,21 @@ class _Compiler:
             for child in children[signal.name]:
                 if child.multiplexer_ids:
                     named.update(child.multiplexer_ids)
-                    by_ids[_ranges(child.multiplexer_ids)].append(child)
+                    by_ids[ranges_of(child.multiplexer_ids)].append(child)
             if not named:
                 continue
             if signal.conversion.scale != 1 or signal.conversion.offset != 0:
-                self._warn(message, signal.name, "selects by its raw value, though it is scaled")
+                what = "is a multiplexer switch, and scaled"
+                self._note(FindingKind.MULTIPLEXING, message, signal.name, what, "its raw value selects")
             branches: list[Branch] = []
             for ids in sorted(by_ids):
-                label = _label(signal.name, ids, branch_name)
+                label = branch_label(signal.name, ids, branch_name)
                 index = self._group(can_id, message, label, by_ids[ids])
                 assert index is not None
                 branches.append(Branch(ids=ids, group=index))
-            found.append(Selector(group=group, column=number, branches=tuple(branches), known=_ranges(named)))
+            found.append(
+                Selector(group=group, column=number, branches=tuple(branches), known=ranges_of(named))
+            )
             for branch in branches:
                 self._selectors(can_id, message, branch.group, children, found)
 
@@ -173,91 +249,37 @@ class _Compiler:
         if not signals:
             return None
         for signal in signals[COLUMNS_MAX:]:
-            self._warn(message, signal.name, f"is beyond {COLUMNS_MAX} signals of one group: left out")
-        columns = tuple(_column(signal) for signal in signals[:COLUMNS_MAX])
+            what = f"is beyond {COLUMNS_MAX} signals of one group"
+            self._note(FindingKind.LIMIT, message, signal.name, what)
+        columns = tuple(column_of(signal) for signal in signals[:COLUMNS_MAX])
         self.groups.append(Group(can_id=can_id, message=message.name, branch=branch, columns=columns))
         return len(self.groups) - 1
 
-    def _warn(self, message: DbcMessage, signal: str | None, sentence: str) -> None:
+    def _line(self, can_id: int, signal: str | None) -> int | None:
+        return self._lines.get((can_id, signal), self._lines.get((can_id, None)))
+
+    def _note(
+        self,
+        kind: FindingKind,
+        message: DbcMessage,
+        signal: str | None,
+        what: str,
+        done: str = "left out",
+    ) -> None:
         name = message.name if signal is None else f"{message.name}.{signal}"
-        self._warnings.append(f"{name} {sentence}")
+        self.findings.add(kind, self._line(_can_id(message), signal), f"{name} {what}", done)
+
+
+def _is_protocol_j1939(database: Database) -> bool:
+    """Say whether the file as a whole says that it is J1939."""
+    attributes = getattr(database.dbc, "attributes", None) or {}
+    protocol = attributes.get("ProtocolType")
+    return protocol is not None and "J1939" in str(protocol.value).upper()
 
 
 def _can_id(message: DbcMessage) -> int:
     can_id: int = message.frame_id | (EXTENDED if message.is_extended_frame else 0)
     return can_id
-
-
-def _obstacle(signal: DbcSignal, length: int) -> str | None:
-    """Return why a signal cannot be decoded, None when it can."""
-    if len(signal.name.encode()) > TEXT_BYTES_MAX:
-        return f"has a name above {TEXT_BYTES_MAX} bytes"
-    if signal.conversion.is_float and signal.length not in _FLOATS:
-        return f"is a float of {signal.length} bits, not 32 or 64"
-    if not 1 <= signal.length <= COLUMN_BITS_MAX:
-        return f"has {signal.length} bits, not 1 to {COLUMN_BITS_MAX}"
-    start = _start(signal)
-    if start < 0 or start + signal.length > 8 * length:
-        return f"does not fit into {length} bytes"
-    if not all(abs(number) < _FACTOR_MAX for number in (signal.conversion.scale, signal.conversion.offset)):
-        return "has a scale or offset that is not a number or beyond 64 bits"
-    return None
-
-
-def _start(signal: DbcSignal) -> int:
-    """Return the start bit in the table's form (see `Column.start`)."""
-    start: int = signal.start
-    return 8 * (start // 8) + 7 - start % 8 if signal.byte_order == "big_endian" else start
-
-
-def _factors(signal: DbcSignal) -> tuple[int | float, int | float]:
-    """Return scale and offset, as integers exactly where cantools computes with integers."""
-    scale, offset = signal.conversion.scale, signal.conversion.offset
-    if scale == 1 and offset == 0:
-        return 1, 0
-    if not signal.conversion.is_float and float(scale).is_integer() and float(offset).is_integer():
-        return int(scale), int(offset)
-    return scale, offset
-
-
-def _column(signal: DbcSignal) -> Column:
-    scale, offset = _factors(signal)
-    if signal.conversion.is_float:
-        raw_type = _FLOATS[signal.length]
-    else:
-        raw_type = RawType.INT if signal.is_signed else RawType.UINT
-    unit = (signal.unit or "").encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
-    return Column(
-        signal=signal.name,
-        raw_type=raw_type,
-        bits=signal.length,
-        start=_start(signal),
-        is_big_endian=signal.byte_order == "big_endian",
-        scale=scale,
-        offset=offset,
-        unit=unit or None,
-    )
-
-
-def _ranges(values: Iterable[int]) -> Ranges:
-    """Return sorted inclusive ranges that hold exactly the values."""
-    ranges: list[tuple[int, int]] = []
-    for value in sorted(set(values)):
-        if ranges and value == ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], value)
-        else:
-            ranges.append((value, value))
-    return tuple(ranges)
-
-
-def _label(selector: str, ids: Ranges, outer: str | None) -> str:
-    """Return the name of a branch: `mux=3`, `mux=0-2,7`, nested `outer=1/inner=4`."""
-    values = ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ids)
-    if len(values) > _BRANCH_CHARS_MAX:
-        digest = hashlib.sha256(values.encode()).hexdigest()[:8]
-        values = f"{values[: _BRANCH_CHARS_MAX - 9].rpartition(',')[0]},…{digest}"
-    label = f"{selector}={values}"
-    return label if outer is None else f"{outer}/{label}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -271,9 +293,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("dbc", type=Path, help="DBC file to read")
     parser.add_argument("table", type=Path, help="decode table to write")
+    parser.add_argument(
+        "--matching",
+        type=Matching,
+        choices=list(Matching),
+        default=Matching.BY_DBC,
+        help="how frames find their message: as the DBC says, or by J1939 parameter group, or exactly",
+    )
     given = parser.parse_args(arguments)
     try:
-        compiled = compile_dbc(given.dbc)
+        compiled = compile_dbc(given.dbc, given.matching)
         partial = given.table.with_name(given.table.name + ".partial")
         partial.write_bytes(compiled.table.to_bytes())
         partial.replace(given.table)

@@ -1,15 +1,19 @@
 """A DBC file as cantools reads it, or one clear error.
 
 Rules:
-- cantools reads the file, strictly first; when its layout checks refuse it (signals that overlap or do not
-  fit), leniently, and what was forgiven becomes a warning.
+- The text is read statement by statement first (`dbc_repair`): the common sins of public files are understood
+  and noted, sizes are bounded. cantools sees the text as it stands when there is nothing to note.
+- Layout (signals that overlap or do not fit) is no reason to refuse a file; the compiler notes it.
 - A file that cannot be read at all raises one `DbcError` with file, line where known, and what to do.
-- KCD and SYM files are read too, since cantools reads them; a suffix it does not know is read as DBC.
+- KCD and SYM files are read too, since cantools reads them; nothing is repaired in them. Any other suffix is
+  refused by name.
 
 Only the compiler and tests import this module: the running agent has no cantools.
 
 Example:
-    >>> database, warnings = load_database(path, read_dbc(path))                        # doctest: +SKIP
+    >>> dbc = read_database(path, read_dbc(path))                                       # doctest: +SKIP
+    >>> dbc.database.messages[0].name, [str(finding) for finding in dbc.findings]        # doctest: +SKIP
+    ('Motion', [])
 """
 
 from __future__ import annotations
@@ -17,47 +21,57 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cantools
 from cantools.database.can import Database
 
-from device.errors import EdgeError
-from protocol.limits import DBC_BYTES_MAX
+from device.dbc_error import DbcError
+from device.dbc_findings import Finding, FindingKind, Findings
+from device.dbc_repair import Repaired, repair
+from device.dbc_text import decode_text
+from protocol.limits import DBC_BYTES_MAX, DBC_MESSAGE_BYTES_MAX, DBC_SIGNALS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["DbcError", "DbcFile", "load_database", "read_database", "read_dbc"]
 
 # What cantools raises on broken text besides its own errors: its parser assumes well-formed numbers and
 # names.
 _PARSER_FAILURES = (
     cantools.Error,
     ArithmeticError,
+    AssertionError,
     AttributeError,
     LookupError,
+    MemoryError,
     NotImplementedError,
     RecursionError,
     TypeError,
     ValueError,
 )
 
-_FORMATS = {".dbc": ("dbc", "cp1252"), ".kcd": ("kcd", "utf-8"), ".sym": ("sym", "cp1252")}
+_OTHER_FORMATS = {".kcd": ("kcd", "utf-8"), ".sym": ("sym", "cp1252")}
+
+_SIGNAL_LINE = re.compile(rb"^[ \t]*SG_[ \t]", re.MULTILINE)
 
 
-class DbcError(EdgeError):
-    """A DBC cannot be used.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DbcFile:
+    """A file that could be read.
 
     Attributes:
-        path: The file.
-        line: Line number from 1, None when unknown.
+        database: cantools' database, with the names of the file.
+        findings: What was odd, in order of the lines.
+        lines: Line number by identifier (bit 31 set for extended) and signal name, None for the message.
     """
 
-    def __init__(self, path: Path, cause: str, next_step: str, line: int | None = None) -> None:
-        place = str(path) if line is None else f"{path}:{line}"
-        super().__init__(f"{place}: {cause}", is_transient=False, next_step=next_step)
-        self.path = path
-        self.line = line
+    database: Database
+    findings: tuple[Finding, ...]
+    lines: dict[tuple[int, str | None], int]
 
 
 def read_dbc(path: Path) -> bytes:
@@ -80,45 +94,103 @@ def read_dbc(path: Path) -> bytes:
         raise DbcError(path, cause, "Check the path and its permissions.") from error
 
 
-def load_database(path: Path, content: bytes) -> tuple[Database, list[str]]:
-    """Parse with cantools, strictly, then leniently.
+def read_database(path: Path, content: bytes) -> DbcFile:
+    """Parse a file.
 
-    Returns:
-        The database, and as warnings what the strict reading objected to and what cantools logged.
+    Args:
+        path: Its name; the suffix says the format.
+        content: Its bytes, at most `DBC_BYTES_MAX`.
 
     Raises:
-        DbcError: cantools refuses it either way.
+        DbcError: It is beyond a limit, of another format, or nothing of it can be read.
     """
-    database_format, encoding = _FORMATS.get(path.suffix.lower(), _FORMATS[".dbc"])
-    text = content.decode(encoding, errors="replace")
-    warnings: list[str] = []
-    for is_strict in (True, False):
-        heard: list[str] = []
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_FORMATS:
+        return _read_other(path, content, *_OTHER_FORMATS[suffix])
+    if suffix not in {".dbc", ""}:
+        known = "DBC (and KCD and SYM files as far as cantools reads them)"
+        raise DbcError(path, f"{suffix} is no format that is read here", f"Convert it to {known}.")
+    n_signals = sum(1 for _ in _SIGNAL_LINE.finditer(content))
+    if n_signals > DBC_SIGNALS_MAX:
+        cause = f"{n_signals} signals, at most {DBC_SIGNALS_MAX} are supported"
+        raise DbcError(path, cause, "Keep the messages you need in a smaller DBC.")
+    findings = Findings()
+    repaired = repair(path, decode_text(content, findings), findings)
+    database = _parsed(path, repaired, findings)
+    _restore_names(database, repaired.names)
+    return DbcFile(database=database, findings=findings.all(), lines=repaired.lines)
+
+
+def load_database(path: Path, content: bytes) -> tuple[Database, list[str]]:
+    """Parse a file; return the database and the findings as sentences (see `read_database`)."""
+    dbc = read_database(path, content)
+    return dbc.database, [str(finding) for finding in dbc.findings]
+
+
+def _parsed(path: Path, repaired: Repaired, findings: Findings) -> Database:
+    """Let cantools read the text; when it stumbles over what does not matter, without that."""
+    for is_last, text in ((False, repaired.text), (True, repaired.bare)):
         try:
-            with _listening(heard):
-                database = cantools.database.load_string(text, database_format, strict=is_strict)
+            return _load(text, "dbc")
         except _PARSER_FAILURES as error:
             cause = _first_cause(error)
-            if not is_strict:
+            if is_last:
                 raise DbcError(
                     path,
-                    f"not readable as {database_format.upper()}: {cause}",
-                    "Correct that line (cantools refuses it even when lenient), or leave the message out.",
-                    _line_of(cause, text),
+                    f"not readable as DBC: {cause}",
+                    "Correct that line, or leave the message out.",
+                    _line_of(cause, repaired),
                 ) from error
-            warnings = [f"read leniently: {cause}"]
-        else:
-            assert isinstance(database, Database), "DBC, KCD and SYM describe a bus"
-            return database, warnings + heard
-    raise AssertionError("unreachable: the lenient reading returns or raises")
+            line = _line_of(cause, repaired) if repaired.is_original else None
+            findings.add(FindingKind.ATTRIBUTE, line, cause, "read without comments and attributes")
+    raise AssertionError("unreachable: the last text returns or raises")
+
+
+def _load(text: str, database_format: str) -> Database:
+    with _silenced():
+        database = cantools.database.load_string(text, database_format, strict=False)
+    assert isinstance(database, Database), "DBC, KCD and SYM describe a bus"
+    return database
+
+
+def _read_other(path: Path, content: bytes, database_format: str, encoding: str) -> DbcFile:
+    text = content.decode(encoding, errors="replace")
+    limit = 8 * DBC_MESSAGE_BYTES_MAX
+    # Lengths stand in attributes or after `Len=`; cantools makes tables as long as they say.
+    for said in re.finditer(r"(?:length|offset|count|[lL]en)\s*=\s*[\"']?(\d+)", text):
+        if len(said[1]) > len(str(limit)) or int(said[1]) > limit:
+            line = text.count("\n", 0, said.start()) + 1
+            raise DbcError(path, f"{said[0]}: beyond any message", "Correct that line.", line)
+    try:
+        database = _load(text, database_format)
+    except _PARSER_FAILURES as error:
+        cause = _first_cause(error)
+        given = re.search(r"\bline (\d+)", cause)
+        line_number = int(given[1]) if given else None
+        next_step = "Correct that line, or convert the file to DBC."
+        kind = database_format.upper()
+        raise DbcError(path, f"not readable as {kind}: {cause}", next_step, line_number) from error
+    return DbcFile(database=database, findings=(), lines={})
+
+
+def _restore_names(database: Database, names: dict[str, str]) -> None:
+    """Give messages and signals the names of the file again."""
+    if not names:
+        return
+    for message in database.messages:
+        message.name = names.get(message.name, message.name)
+        for signal in message.signals:
+            signal.name = names.get(signal.name, signal.name)
+            if signal.multiplexer_signal is not None:
+                signal.multiplexer_signal = names.get(signal.multiplexer_signal, signal.multiplexer_signal)
+    with _silenced():
+        database.refresh()
 
 
 @contextmanager
-def _listening(heard: list[str]) -> Iterator[None]:
-    """Collect what cantools logs (overwritten identifiers and names) instead of printing it."""
-    logger = logging.getLogger("cantools")
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+def _silenced() -> Iterator[None]:
+    """Keep cantools from logging what our findings say with a line number."""
+    logger, handler = logging.getLogger("cantools"), logging.NullHandler()
     was_propagating, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
     try:
@@ -137,13 +209,13 @@ def _first_cause(error: BaseException) -> str:
     return " ".join((wrapped.group(1) if wrapped else sentence).split())
 
 
-def _line_of(cause: str, text: str) -> int | None:
+def _line_of(cause: str, repaired: Repaired) -> int | None:
     """Return the line that the sentence gives, or that of the message it names."""
     given = re.search(r"\bline (\d+)", cause)
     if given:
-        return int(given.group(1))
+        return int(given[1])
     named = re.search(r"in message (\w+)", cause)
-    if named is None:
-        return None
-    definition = re.search(rf"^BO_ \d+ {re.escape(named.group(1))}\b", text, re.MULTILINE)
-    return None if definition is None else text.count("\n", 0, definition.start()) + 1
+    definition = (
+        re.search(rf"^BO_ (\d+) {re.escape(named[1])}\b", repaired.bare, re.MULTILINE) if named else None
+    )
+    return None if definition is None else repaired.lines.get((int(definition[1]), None))

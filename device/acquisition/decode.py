@@ -2,8 +2,7 @@
 
 Rules:
 - The values are cantools' values bit for bit: raw bits here, scaled by `protocol.signals.physical`.
-- Every frame of a lot is accounted for once: decoded, or dropped by exactly one cause. The causes are asked
-  in this order: error frame, remote frame, unknown identifier, payload shorter than the message.
+- Every frame of a lot is accounted for once: decoded, or dropped by exactly one cause (`lookup`).
 - A known frame fills its base group and every branch its selectors name. A selector value that the DBC does
   not name leaves the base group and is counted apart (`unknown_selector`); it is no drop. A message without
   signals decodes to nothing.
@@ -29,9 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.acquisition.extract import Extractor, Payloads, Rows
-from device.acquisition.lot import FrameFlag
+from device.acquisition.lookup import Lookup
 from device.acquisition.table import DecodeTable
-from protocol.batch import DropCause
 from protocol.signals import RawType
 
 if TYPE_CHECKING:
@@ -41,17 +39,13 @@ if TYPE_CHECKING:
 
     from device.acquisition.lot import FrameLot
     from device.acquisition.table import Message, Ranges
+    from protocol.batch import DropCause
 
 __all__ = ["DecodeCounts", "DecodeTable", "Decoded", "DecodedGroup", "Decoder"]
 
 # Mean rows a group from which one block per group beats lanes over the whole lot (measured on seven DBCs: the
 # two cross between 60 and 300).
 _ROWS_FOR_BLOCKS = 128
-
-# No identifier on a bus has all bits set, so this key stands after the last message and matches no frame.
-_NO_MESSAGE = 0xFFFF_FFFF
-
-_NOT_DATA = int(FrameFlag.REMOTE | FrameFlag.ERROR)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,12 +118,15 @@ class Decoder:
         self.table = table
         messages = table.messages
         self._extractor = Extractor(table)
-        self._keys = np.array([*(message.can_id for message in messages), _NO_MESSAGE], np.uint32)
-        self._bytes_needed = np.array([*(message.length for message in messages), 0], np.uint8)
+        self._lookup = Lookup(table)
         self._base_group = np.array([-1 if m.group is None else m.group for m in messages], np.int64)
         self._has_selector = np.array([bool(message.selectors) for message in messages], bool)
         # numpy sorts 16-bit keys by radix, and few tables have more messages than that.
         self._sort_key = np.uint16 if len(messages) < 2**16 else np.int64
+
+    def is_known(self, can_id: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Return for each identifier (n,), bit 31 set for extended, whether the table has its message."""
+        return self._lookup.is_known(can_id)
 
     def decode(self, lot: FrameLot) -> Decoded:
         """Decode one lot.
@@ -140,7 +137,7 @@ class Decoder:
         Returns:
             Rows by group, and counts whose sum is the size of the lot.
         """
-        message, drops = self._messages_of(lot)
+        message, drops = self._lookup.messages_of(lot)
         n_decoded = lot.size - sum(drops.values())
         payloads = Payloads(lot.data)
         rows, unknown_selector = self._rows(message, n_decoded, payloads)
@@ -150,27 +147,6 @@ class Decoder:
             received=lot.size, decoded=n_decoded, drops=drops, unknown_selector=unknown_selector
         )
         return Decoded(counts, rows, lot.t_us.take(rows.frame), extract(rows, payloads))
-
-    def _messages_of(self, lot: FrameLot) -> tuple[NDArray[np.int64], dict[DropCause, int]]:
-        """Return each frame's message number, `len(messages)` for a frame that is dropped, and the drops."""
-        message = self._keys.searchsorted(lot.can_id)
-        is_known = self._keys.take(message) == lot.can_id
-        is_good = lot.length >= self._bytes_needed.take(message)
-        is_good &= is_known
-        is_data = (lot.flags & _NOT_DATA) == 0
-        is_good &= is_data
-        if is_good.all():
-            return message, {}
-        is_error = (lot.flags & int(FrameFlag.ERROR)) != 0
-        causes = {
-            DropCause.ERROR_FRAME: is_error,
-            DropCause.REMOTE_FRAME: ~is_data & ~is_error,
-            DropCause.UNKNOWN_ID: is_data & ~is_known,
-            DropCause.SHORT: is_data & is_known & ~is_good,
-        }
-        counted = {cause: int(np.count_nonzero(mask)) for cause, mask in causes.items()}
-        message[~is_good] = len(self.table.messages)
-        return message, {cause: count for cause, count in counted.items() if count}
 
     def _rows(self, message: NDArray[np.int64], n_decoded: int, payloads: Payloads) -> tuple[Rows, int]:
         """Sort good frames by message and add rows for every branch that occurs.

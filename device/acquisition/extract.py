@@ -62,13 +62,9 @@ class Payloads:
         self.data = np.ascontiguousarray(data)
         self.is_wide = data.shape[1] == FD_BYTES
         if self.is_wide:
-            # Eight bytes from any byte on: rows of 57 words that overlap.
-            self._windows = np.lib.stride_tricks.as_strided(
-                self.data.view("<u8"),
-                (len(data), FD_BYTES - _WORD_BYTES + 1),
-                (FD_BYTES, 1),
-                writeable=False,
-            )
+            # Eight bytes from any byte on: words that overlap.
+            n_words = max(0, self.data.size - _WORD_BYTES + 1)
+            self._windows = np.ndarray((n_words,), "<u8", self.data, strides=(1,))
         else:
             self._little: NDArray[np.uint64] = self.data.view("<u8").reshape(-1)
             self._big: NDArray[np.uint64] = self._little.byteswap()
@@ -82,8 +78,17 @@ class Payloads:
         return self._big.take(frame)
 
     def windows(self, frame: NDArray[np.int64], window: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """Return little-endian words of wide payloads, `frame` and `window` broadcast against each other."""
-        return np.asarray(self._windows[frame, window])
+        """Return little-endian words of wide payloads, `frame` and `window` broadcast against each other.
+
+        Args:
+            frame: Frame numbers.
+            window: First byte of the eight, 0…56.
+        """
+        return np.asarray(self._windows[frame * FD_BYTES + window])
+
+    def either(self, frame: NDArray[np.int64], is_big: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        """Return words (n,) of classic payloads, big-endian where `is_big` says so."""
+        return np.concatenate((self._little, self._big)).take(frame + is_big * np.int64(len(self._little)))
 
 
 class Extractor:
@@ -98,12 +103,45 @@ class Extractor:
         bits = np.array([column.bits for column in columns], np.int64)
         self._is_big = np.array([column.is_big_endian for column in columns], bool)
         self._straddles = self._start + bits > _WORD_BITS
+        self._has_straddling = bool(self._straddles.any())
         left = np.where(self._is_big, self._start, _WORD_BITS - self._start - bits)
         self._left = np.where(self._straddles, 0, left).astype(np.uint64)
         self._right = _WORD_BITS - bits
         self._keep = np.array([_kept_bits(column) for column in columns], np.int64)
         self._is_all_big = bool(self._is_big.all())
         self._is_all_little = not self._is_big.any()
+
+    def flat(
+        self, column: NDArray[np.int64], frame: NDArray[np.int64], payloads: Payloads
+    ) -> NDArray[np.int64]:
+        """Extract one value a lane.
+
+        Args:
+            column: Number of the column (n,) among all of the table.
+            frame: Frame number (n,).
+            payloads: The lot.
+
+        Returns:
+            Raw values (n,).
+        """
+        if payloads.is_wide:
+            words = payloads.windows(frame, self._window.take(column))
+            if not self._is_all_little:
+                is_big = self._is_big.take(column)
+                words = np.where(is_big, words.byteswap(), words)
+        else:
+            words = self._flat_words(column, frame, payloads)
+        words <<= self._left.take(column)
+        raw = words.view(np.int64)
+        raw >>= self._right.take(column)
+        raw &= self._keep.take(column)
+        if payloads.is_wide and self._has_straddling:
+            lanes = self._straddles.take(column).nonzero()[0]
+            columns = column.take(lanes)
+            for number in np.unique(columns).tolist():
+                mine = lanes[columns == number]
+                raw[mine] = self.column(number, frame.take(mine), payloads)
+        return raw
 
     def lanes(self, rows: Rows, payloads: Payloads) -> list[NDArray[np.int64]]:
         """Extract all (row, column) pairs at once.
@@ -173,6 +211,16 @@ class Extractor:
             word = self._block_words(payloads, frame, here)[0]
         raw: NDArray[np.int64] = (word.view(np.int64) >> right) & self._keep[column]
         return raw
+
+    def _flat_words(
+        self, column: NDArray[np.int64], frame: NDArray[np.int64], payloads: Payloads
+    ) -> NDArray[np.uint64]:
+        """Return a fresh array with the word of each lane of classic payloads."""
+        if self._is_all_big:
+            return payloads.big(frame)
+        if self._is_all_little:
+            return payloads.little(frame)
+        return payloads.either(frame, self._is_big.take(column))
 
     def _lane_words(
         self, rows: Rows, payloads: Payloads, width: NDArray[np.int64], column: NDArray[np.int64]

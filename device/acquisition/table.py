@@ -36,7 +36,7 @@ from protocol.signals import ColumnDef, GroupDef, RawType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TABLE_VERSION = 1
+TABLE_VERSION = 2  # 1 knew no J1939
 
 DBC_HASH_BYTES = 32  # SHA-256
 
@@ -150,6 +150,7 @@ class Message:
         length: Payload bytes a frame must have, 0…64; longer frames are read up to here.
         group: Index of the base group, None when the message has no signal that can be decoded.
         selectors: Outer ones before those that stand in their branches.
+        is_j1939: Whether frames are also found by the identifier's parameter group number (`lookup`).
     """
 
     can_id: int
@@ -157,6 +158,7 @@ class Message:
     length: int
     group: int | None
     selectors: tuple[Selector, ...]
+    is_j1939: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +257,7 @@ def _message_fields(message: Message) -> list[object]:
         [item.group, item.column, [[branch.group, branch.ids] for branch in item.branches], item.known]
         for item in message.selectors
     ]
-    return [message.can_id, message.name, message.length, message.group, selectors]
+    return [message.can_id, message.name, message.length, message.group, selectors, message.is_j1939]
 
 
 def _group_fields(group: Group) -> list[object]:
@@ -276,13 +278,14 @@ def _group_fields(group: Group) -> list[object]:
 
 
 def _read_message(fields: list[object]) -> Message:
-    can_id, name, length, group, selectors = fields
+    can_id, name, length, group, selectors, is_j1939 = fields
     return Message(
         can_id=cast("int", can_id),
         name=str(name),
         length=cast("int", length),
         group=cast("int | None", group),
         selectors=tuple(_read_selector(item) for item in cast("list[list[object]]", selectors)),
+        is_j1939=bool(is_j1939),
     )
 
 

@@ -104,8 +104,7 @@ def test_a_signal_that_does_not_fit_is_left_out_and_named(tmp_path: Path) -> Non
     )
     compilation = compile_dbc(path)
     assert [column.signal for column in compilation.table.groups[0].columns] == ["In"]
-    assert "M.Out does not fit into 2 bytes: left out" in compilation.warnings
-    assert any("read leniently" in warning for warning in compilation.warnings)
+    assert compilation.warnings == ("line 8: M.Out does not fit into 2 bytes: left out",)
 
 
 def test_a_big_endian_signal_past_the_end_of_the_frame_is_left_out(tmp_path: Path) -> None:
@@ -132,11 +131,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_syntax_error_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "broken.dbc"
-    path.write_text(dbc_text('BO_ 1 M: 8 ECU\n SG_ A : 0|8@1+ (1,0) [0|0 "" ECU'))
+    path.write_text(dbc_text('BO_ one M: 8 ECU\n SG_ A : 0|8@1+ (1,0) [0|0] "" ECU'))
     with pytest.raises(DbcError) as caught:
         compile_dbc(path)
-    assert caught.value.line == 7
-    assert "broken.dbc:7" in str(caught.value)
+    assert caught.value.line == 6
+    assert "broken.dbc:6" in str(caught.value)
+    assert "Correct that line" in caught.value.diagnostics()
 
 
 def test_an_error_that_names_a_message_is_reported_with_that_message_s_line(tmp_path: Path) -> None:

@@ -1,0 +1,285 @@
+r"""Messages and signals of a DBC as far as decoding needs them, exact ones and understood ones.
+
+Rules:
+- A statement in its exact form means what it says. One that is only understood is read and noted; one that is
+  not is left out and noted. A message that is left out takes its signals with it.
+- A 29-bit identifier without its flag (bit 31) gets the flag; an identifier that is none leaves its message
+  out.
+- Of a signal that is there twice with the same multiplexer value the last one counts, as in cantools.
+
+It does not look at statements about signals (`dbc_references`) and writes nothing (`dbc_repair`).
+
+Example:
+    >>> from device.dbc_findings import Findings
+    >>> from device.dbc_statements import statements
+    >>> draft = Draft(Findings())
+    >>> for item in statements('BO_ 419361792 2017_1: 8 X\n SG_ 1ST : 0|8@1+ (.5,0) [0|0] "" X'):
+    ...     draft.add(item)
+    >>> [(message.name, hex(message.dbc_id), message.signals[0].scale) for message in draft.messages]
+    [('2017_1', '0x98fef400', '0.5')]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from device.dbc_findings import FindingKind
+from device.dbc_grammar import LOOSE, NAME, STRING, SWITCH
+from protocol.limits import DBC_MESSAGE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from device.dbc_findings import Findings
+    from device.dbc_statements import Statement
+
+EXTENDED = 0x8000_0000
+STANDARD_MAX, EXTENDED_MAX = 0x7FF, 0x1FFF_FFFF
+
+# What Vector's tools call the message that holds signals of no message; cantools passes it over.
+NO_MESSAGE = "VECTOR__INDEPENDENT_SIG_MSG"
+
+_MARK = re.compile(r"M|m(\d{1,19})M?")  # 19 digits: below 64 bits
+
+_BARE_MARK = "m"  # stands in some files where `M` is meant
+
+_DIGITS_MAX = 20  # of 64 bits
+_BITS_MAX = 8 * DBC_MESSAGE_BYTES_MAX
+
+
+@dataclass(slots=True, kw_only=True)
+class SignalDraft:
+    """A signal: its line, and the fields of its statement as text."""
+
+    line: int
+    name: str
+    mux: str | None
+    start: int
+    bits: int
+    order: str
+    sign: str
+    scale: str
+    offset: str
+    unit: str
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether other signals of the message may depend on it."""
+        return self.mux is not None and self.mux.endswith("M")
+
+
+@dataclass(slots=True, kw_only=True)
+class MessageDraft:
+    """A message: its line, identifier with the flag in bit 31, and signals by name.
+
+    Attributes:
+        is_switch_lost: Whether a multiplexer switch was left out.
+    """
+
+    line: int
+    dbc_id: int
+    name: str
+    length: int
+    by_name: dict[str, list[SignalDraft]] = field(default_factory=dict)
+    is_switch_lost: bool = False
+
+    @property
+    def signals(self) -> list[SignalDraft]:
+        """The signals, those of one name together."""
+        return [signal for signals in self.by_name.values() for signal in signals]
+
+    def named(self, name: str) -> list[SignalDraft]:
+        """Return the signals of a name."""
+        return list(self.by_name.get(name, ()))
+
+    def add(self, signal: SignalDraft) -> SignalDraft | None:
+        """Take a signal; return the earlier one of the same name and mark that it replaces."""
+        mine = self.by_name.setdefault(signal.name, [])
+        earlier = next((other for other in mine if other.mux == signal.mux), None)
+        if earlier is not None:
+            mine.remove(earlier)
+        mine.append(signal)
+        return earlier
+
+    def lose(self, signal: SignalDraft) -> None:
+        """Leave a signal out."""
+        mine = self.by_name[signal.name]
+        mine.remove(signal)
+        if not mine:
+            del self.by_name[signal.name]
+        self.is_switch_lost |= signal.is_switch
+
+
+class Draft:
+    """Collects messages from statements in order.
+
+    Attributes:
+        messages: So far.
+        findings: Where notes go.
+        is_exact: Whether all is as it stands in the file: nothing was read otherwise or left out.
+        n_signals: Signals met, those left out included.
+        passed_over: Identifiers of messages that cantools passes over.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        self.messages: list[MessageDraft] = []
+        self.is_exact = True
+        self.n_signals = 0
+        self.passed_over: set[int] = set()
+        self.findings = findings
+        self._current: MessageDraft | None = None
+        self._is_skipping = False
+        self._is_apart = False
+
+    def add(self, statement: Statement) -> None:
+        """Take a `BO_` or `SG_` statement; any other only ends a run of signals."""
+        match statement.keyword:
+            case "BO_":
+                self._is_apart = False
+                self._current = self._message(statement)
+                self._is_skipping = self._current is None
+                if self._current is not None:
+                    self.messages.append(self._current)
+            case "SG_":
+                self.n_signals += 1
+                if not self._is_skipping:
+                    self._take_signal(statement)
+            case _:
+                self._is_apart = True
+
+    def settle_marks(self) -> None:
+        """Read a bare `m` as the switch of a message that has no other, and leave it out elsewhere."""
+        for message in self.messages:
+            for signal in message.signals:
+                if signal.mux != _BARE_MARK:
+                    continue
+                what = f"signal {signal.name} of {message.name}: m is no multiplexer mark"
+                if any(other.is_switch for other in message.signals) or message.is_switch_lost:
+                    self.note(FindingKind.MULTIPLEXING, signal.line, what, "left out")
+                    message.lose(signal)
+                else:
+                    self.note(FindingKind.MULTIPLEXING, signal.line, what, "read as the switch M")
+                    signal.mux = "M"
+
+    def note(self, kind: FindingKind, line: int | None, what: str, done: str) -> None:
+        """Note something that makes the reading differ from the text."""
+        self.is_exact = False
+        self.findings.add(kind, line, what, done)
+
+    def _message(self, statement: Statement) -> MessageDraft | None:
+        form = statement.form or LOOSE["BO_"].match(statement.text)
+        dbc_id, length = (whole(form["id"]), whole(form["length"])) if form else (None, None)
+        if form is None or dbc_id is None or length is None:
+            done = "left out with its signals"
+            self.note(FindingKind.SYNTAX, statement.line, f"no message: {statement.shown}", done)
+            return None
+        name = form["name"]
+        if name == NO_MESSAGE:
+            self.passed_over.add(dbc_id)
+            return None
+        flagged = self._flagged(statement.line, name, dbc_id)
+        if flagged is None:
+            return None
+        if length > DBC_MESSAGE_BYTES_MAX:
+            what = f"message {name} of {length} bytes, at most {DBC_MESSAGE_BYTES_MAX}"
+            self.note(FindingKind.LIMIT, statement.line, what, "left out")
+            return None
+        if statement.form is None:
+            self._note_loose(statement.line, f"message {name}", name)
+        return MessageDraft(line=statement.line, dbc_id=flagged, name=name, length=length)
+
+    def _flagged(self, line: int, name: str, dbc_id: int) -> int | None:
+        """Return the identifier with its flag, None when there can be none."""
+        flagged = with_flag(dbc_id)
+        if flagged is None:
+            what = f"message {name}: identifier {dbc_id} (0x{dbc_id:X}) is beyond 29 bits"
+            self.note(FindingKind.IDENTIFIER, line, what, "left out with its signals")
+        elif flagged != dbc_id:
+            what = f"message {name}: identifier 0x{dbc_id:X} is beyond 11 bits and not flagged as extended"
+            self.note(FindingKind.IDENTIFIER, line, what, "read as extended")
+        return flagged
+
+    def _take_signal(self, statement: Statement) -> None:
+        if self._current is None:
+            what = f"signal of no message: {statement.shown}"
+            self.note(FindingKind.SYNTAX, statement.line, what, "left out")
+            return
+        signal = self._signal(self._current, statement)
+        if signal is None:
+            return
+        if self._is_apart:
+            what = f"signal {signal.name} stands apart from its message"
+            self.note(FindingKind.SYNTAX, statement.line, what, f"read as part of {self._current.name}")
+        earlier = self._current.add(signal)
+        if earlier is not None:
+            what = f"signal {signal.name} of {self._current.name} is in line {signal.line} again"
+            self.note(FindingKind.DUPLICATE, earlier.line, what, "the last one counts")
+
+    def _signal(self, message: MessageDraft, statement: Statement) -> SignalDraft | None:
+        form = statement.form or LOOSE["SG_"].match(statement.text)
+        if form is None:
+            self._lose(
+                message, statement, FindingKind.SYNTAX, f"no signal of {message.name}: {statement.shown}"
+            )
+            return None
+        name, mux = form["name"], form["mux"]
+        start, bits = whole(form["start"]), whole(form["bits"])
+        if mux is not None and mux != _BARE_MARK and _MARK.fullmatch(mux) is None:
+            what = f"signal {name} of {message.name}: {mux} is no multiplexer mark"
+            self._lose(message, statement, FindingKind.MULTIPLEXING, what)
+            return None
+        if start is None or bits is None or not 0 < bits <= _BITS_MAX or start > _BITS_MAX:
+            what = f"signal {name} of {message.name}: {form['bits']} bits from bit {form['start']}"
+            self._lose(message, statement, FindingKind.LAYOUT, what)
+            return None
+        if statement.form is None:
+            self._note_loose(statement.line, f"signal {name} of {message.name}", name)
+        return SignalDraft(
+            line=statement.line,
+            name=name,
+            mux=mux,
+            start=start,
+            bits=bits,
+            order="0" if form["order"] == "0" else "1",
+            sign=form["sign"],
+            scale=_number(form["scale"]),
+            offset=_number(form["offset"]),
+            unit=_unit(form),
+        )
+
+    def _lose(self, message: MessageDraft, statement: Statement, kind: FindingKind, what: str) -> None:
+        self.note(kind, statement.line, what, "left out")
+        message.is_switch_lost |= SWITCH.match(statement.text) is not None
+
+    def _note_loose(self, line: int, what: str, name: str) -> None:
+        if NAME.fullmatch(name) is None:
+            self.note(FindingKind.NAME, line, f"{what}: a name that the format does not allow", "read")
+        else:
+            self.note(FindingKind.SYNTAX, line, f"{what} does not follow the format", "read")
+
+
+def with_flag(dbc_id: int) -> int | None:
+    """Return an identifier as DBC writes it with the flag of extended ones, None when it can be none."""
+    if dbc_id & EXTENDED:
+        return dbc_id if dbc_id - EXTENDED <= EXTENDED_MAX else None
+    if dbc_id > EXTENDED_MAX:
+        return None
+    return dbc_id if dbc_id <= STANDARD_MAX else dbc_id | EXTENDED
+
+
+def whole(text: str) -> int | None:
+    """Return a number without sign or fraction, None when it is something else."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else None
+
+
+def _number(text: str) -> str:
+    """Return a number with the digit before its point."""
+    return re.sub(r"^([-+]?)\.", r"\g<1>0.", text)
+
+
+def _unit(form: re.Match[str]) -> str:
+    """Return the unit in its quotes."""
+    if "unit" in form.groupdict():
+        return form["unit"]
+    found = STRING.search(form["rest"])
+    return found.group() if found else '""'

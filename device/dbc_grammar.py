@@ -1,0 +1,145 @@
+"""The statements of a DBC file as regular expressions: the exact form, and the loose one that is understood.
+
+Rules:
+- An exact form matches what cantools' parser accepts for that statement, token by token, and nothing else.
+  Tokens are atomic: a number or name is taken whole or not at all, as a tokenizer does.
+- A loose form knows what decoding needs, and only where its meaning is beyond doubt.
+- Between tokens there may be white space and `//` comments, as cantools has it.
+
+It reads no file and repairs nothing.
+
+Example:
+    >>> EXACT["BO_"].match("BO_ 100 Motion: 8 ECU")["name"]
+    'Motion'
+    >>> EXACT["BO_"].match("BO_ 100 7Motion: 8 ECU") is None
+    True
+"""
+
+from __future__ import annotations
+
+import re
+
+KEYWORDS = (
+    "BA_",
+    "BA_DEF_",
+    "BA_DEF_DEF_",
+    "BA_DEF_DEF_REL_",
+    "BA_DEF_REL_",
+    "BA_DEF_SGTYPE_",
+    "BA_REL_",
+    "BA_SGTYPE_",
+    "BO_",
+    "BO_TX_BU_",
+    "BS_",
+    "BU_",
+    "BU_BO_REL_",
+    "BU_EV_REL_",
+    "BU_SG_REL_",
+    "CAT_",
+    "CAT_DEF_",
+    "CM_",
+    "ENVVAR_DATA_",
+    "EV_",
+    "EV_DATA_",
+    "FILTER",
+    "NS_",
+    "NS_DESC_",
+    "SG_",
+    "SG_MUL_VAL_",
+    "SGTYPE_",
+    "SGTYPE_VAL_",
+    "SIG_GROUP_",
+    "SIG_TYPE_REF_",
+    "SIG_VALTYPE_",
+    "SIGTYPE_VALTYPE_",
+    "VAL_",
+    "VAL_TABLE_",
+    "VERSION",
+)
+
+_ANY_KEYWORD = "(?:" + "|".join(sorted(KEYWORDS, key=len, reverse=True)) + r")(?!\w)"
+
+_GAP = r"(?:[ \r\n\t]|//[^\n]*\n)*+"
+_NUMBER = r"(?>[-+]?\d+\.?\d*(?:[eE][+-]?\d+)?)"
+_WORD = rf"(?!{_ANY_KEYWORD})(?>[A-Za-z_]\w*)"
+_STRING = r'(?>"(?:\\"|[^"])*?")'
+
+# What a person means by a number, `.25` included.
+_LOOSE_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+# One statement a line: N number, W word, S string, all else as it stands; a blank is a gap between tokens.
+_FORMS = {
+    "VERSION": "VERSION S",
+    "NS_": r"NS_ :(?: (?>[A-Za-z_]\w*)(?! :))*+",
+    "BS_": "BS_ :",
+    "BU_": "BU_ :(?: W)*+",
+    "BO_": "BO_ (?P<id>N) (?P<name>W) : (?P<length>N) W",
+    "SG_": (
+        r"SG_ (?P<name>W) (?:(?P<mux>W) )?: (?P<start>N) \| (?P<bits>N) @ (?P<order>N) (?P<sign>[+-]) "
+        r"\( (?P<scale>N) , (?P<offset>N) \) \[ N \| N \] (?P<unit>S) W(?: , W)*+"
+    ),
+    "VAL_": "VAL_ (?:(?P<id>N) )?(?P<name>W)(?P<pairs>(?: N S)*+) ;",
+    "VAL_TABLE_": "VAL_TABLE_ W(?: N S)*+ ;",
+    "SIG_VALTYPE_": "SIG_VALTYPE_ (?P<id>N) (?P<name>W) : (?P<type>N) ;",
+    "SG_MUL_VAL_": ("SG_MUL_VAL_ (?P<id>N) (?P<name>W) (?P<switch>W) (?P<ranges>N N(?: , N N)*+) ;"),
+    "CM_": "CM_ (?:SG_ N W |BO_ N |EV_ W |BU_ W )?S ;",
+    "BA_DEF_": "BA_DEF_ (?:(?:SG_|BO_|EV_|BU_) )?(?P<attribute>S) W(?: S(?: , S)*+|(?: N)*+) ;",
+    "BA_DEF_DEF_": "BA_DEF_DEF_ (?P<attribute>S) (?:N|S) ;",
+    "BA_": (
+        "BA_ (?P<attribute>S)(?: BO_ (?P<message>N)| SG_ (?P<owner>N) (?P<name>W)| BU_ W| EV_ W)? "
+        "(?P<value>N|S) ;"
+    ),
+    "BA_DEF_REL_": "BA_DEF_REL_ (?:(?:BU_SG_REL_|BU_BO_REL_|BU_EV_REL_) )?S W(?: S(?: , S)*+|(?: N)++)? ;",
+    "BA_DEF_DEF_REL_": "BA_DEF_DEF_REL_ S (?:N|S) ;",
+    "BA_REL_": "BA_REL_ S (?:BU_SG_REL_ W SG_ N W|BU_BO_REL_ W N) (?:N|S) ;",
+    "SIG_GROUP_": "SIG_GROUP_ N W N :(?: W)*+ ;",
+    "BO_TX_BU_": "BO_TX_BU_ N : W(?: , W)*+ ;",
+    "EV_": r"EV_ W : N \[ N \| N \] S N N W W(?: , W)*+ ;",
+    "ENVVAR_DATA_": "ENVVAR_DATA_ W : N ;",
+}
+
+
+def _compiled(form: str) -> re.Pattern[str]:
+    pattern = re.sub(r"(?<![A-Za-z_])([NWS])(?![A-Za-z_])", r"{\1}", form).replace(" ", _GAP)
+    for letter, token in (("N", _NUMBER), ("W", _WORD), ("S", _STRING)):
+        pattern = pattern.replace("{" + letter + "}", token)
+    return re.compile(pattern, re.ASCII)
+
+
+EXACT = {keyword: _compiled(form) for keyword, form in _FORMS.items()}
+"""The exact form by keyword."""
+
+GAP = re.compile(_GAP)
+KEYWORD = re.compile(_ANY_KEYWORD, re.ASCII)
+NEXT_STATEMENT = re.compile(rf"^[ \t]*(?={_ANY_KEYWORD})", re.ASCII | re.MULTILINE)
+"""A line that begins with a keyword: where reading goes on after a statement that is none."""
+
+NAME = re.compile(_WORD, re.ASCII)
+NUMBER = re.compile(_NUMBER)
+STRING = re.compile(_STRING)
+
+LOOSE = {
+    "BO_": re.compile(r"BO_\s+(?P<id>\d+)\s+(?P<name>[^\s:\"]+)\s*:\s*(?P<length>\d+)(?!\S)"),
+    "SG_": re.compile(
+        r"SG_\s+(?P<name>[^\s:\"]+)\s*(?:\s(?P<mux>M|m\d+M?)\s*)?:\s*(?P<start>\d+)\s*\|\s*(?P<bits>\d+)\s*@\s*"
+        rf"(?P<order>[01])\s*(?P<sign>[+-])\s*\(\s*(?P<scale>{_LOOSE_NUMBER})\s*,\s*"
+        rf"(?P<offset>{_LOOSE_NUMBER})\s*\)(?P<rest>[^\n]*)"
+    ),
+    "VAL_": re.compile(
+        r'VAL_\s+(?P<id>\d+)\s+(?P<name>[^\s:"]+)(?P<pairs>(?:\s+-?\d+\s*"[^"\n]*")+)\s*;?\s*\Z'
+    ),
+    "SIG_VALTYPE_": re.compile(
+        r"SIG_VALTYPE_\s+(?P<id>\d+)\s+(?P<name>[^\s:]+)\s*:?\s*(?P<type>[0-3])\s*;?\s*\Z"
+    ),
+    "SG_MUL_VAL_": re.compile(
+        r"SG_MUL_VAL_\s+(?P<id>\d+)\s+(?P<name>[^\s:]+)\s+(?P<switch>[^\s:]+)\s+"
+        r"(?P<ranges>\d+\s*-\s*\d+(?:\s*,\s*\d+\s*-\s*\d+)*)\s*;?\s*\Z"
+    ),
+}
+"""What is understood although it is not exact, by keyword."""
+
+NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>[^\s:\";]+)")
+"""The message and signal that a broken statement is about."""
+
+SWITCH = re.compile(r"SG_\s+(?P<name>[^\s:\"]+)\s+m?\d*M\s*:")
+"""A multiplexer switch, whatever follows."""

@@ -1,0 +1,258 @@
+"""Statements of a DBC about its signals: floats, multiplexer values, value texts, and needed attributes.
+
+Rules:
+- A statement about a message or signal that is not there is left out and noted.
+- Where a broken statement leaves open how a signal is to be read (float or not, when it is switched on), that
+  signal is left out: no value is better than a wrong one. Likewise signals whose multiplexer switch was left
+  out.
+- Selector values are bounded for each message, since cantools expands ranges and keeps a codec for each.
+- Of the attributes only those count that name things or say how frames are matched: long names, the frame
+  format and the protocol.
+
+Example:
+    >>> references = References(draft)                                                  # doctest: +SKIP
+    >>> references.add(statement)                                                       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from device.dbc_draft import NO_MESSAGE, whole, with_flag
+from device.dbc_findings import FindingKind
+from device.dbc_grammar import LOOSE, NAMED, NUMBER, STRING
+from protocol.limits import DBC_SELECTOR_VALUES_MAX
+
+if TYPE_CHECKING:
+    import re
+
+    from device.dbc_draft import Draft, MessageDraft, SignalDraft
+    from device.dbc_statements import Statement
+
+ABOUT_SIGNALS = frozenset({"VAL_", "SIG_VALTYPE_", "SG_MUL_VAL_"})
+
+NEEDED_ATTRIBUTES = frozenset(
+    {'"VFrameFormat"', '"ProtocolType"', '"SystemSignalLongSymbol"', '"SystemMessageLongSymbol"'}
+)
+
+_FLOAT_TYPES = {1, 2}  # SIG_VALTYPE_: 1 is single, 2 double
+_FLOAT_BITS = {16, 32, 64}  # what cantools can read as floats
+_DEPTH_MAX = 16  # switches within switches; nobody nests more than three
+
+Ranges = list[tuple[int, int]]
+
+
+@dataclass(slots=True, kw_only=True)
+class About:
+    """What is said about one signal, with the line for each.
+
+    Attributes:
+        type: Number of its SIG_VALTYPE_.
+        switch: Its switch and the selector values as inclusive ranges.
+        texts: Pairs of a value and its text in quotes.
+    """
+
+    type: tuple[int, int] | None = None
+    switch: tuple[int, str, Ranges] | None = None
+    texts: tuple[int, list[tuple[int, str]]] | None = None
+
+
+@dataclass(slots=True)
+class References:
+    """Collects the statements, then settles them against the messages.
+
+    Attributes:
+        about: By identifier and signal name.
+        attributes: Statements that are kept as they stand.
+    """
+
+    draft: Draft
+    about: dict[tuple[int, str], About] = field(default_factory=dict)
+    attributes: list[Statement] = field(default_factory=list)
+    _doubtful: set[tuple[int, str]] = field(default_factory=set)
+
+    def add(self, statement: Statement) -> None:
+        """Take a statement that is no message and no signal."""
+        if statement.keyword in ABOUT_SIGNALS:
+            self._add_about(statement)
+        elif statement.form is None:
+            done = "left out, it does not matter for decoding"
+            self.draft.note(FindingKind.SYNTAX, statement.line, f"no statement: {statement.shown}", done)
+        elif "attribute" in statement.form.groupdict() and statement.form["attribute"] in NEEDED_ATTRIBUTES:
+            self.attributes.append(statement)
+
+    def settle(self) -> None:
+        """Leave out what does not fit the messages, and signals that cannot be relied on."""
+        messages = {message.dbc_id: message for message in self.draft.messages}
+        for dbc_id, name in self._doubtful:
+            message = messages.get(dbc_id)
+            for signal in [] if message is None else message.named(name):
+                assert message is not None
+                why = "how it is to be read is not understood"
+                self._lose(message, signal, FindingKind.SYNTAX, why)
+        for (dbc_id, name), about in list(self.about.items()):
+            message = messages.get(dbc_id)
+            if message is None or not message.named(name):
+                self._leave_out(dbc_id, name, about, message)
+            elif about.type is not None and about.type[1] in _FLOAT_TYPES:
+                for signal in message.named(name):
+                    if signal.bits not in _FLOAT_BITS:
+                        why = f"a float of {signal.bits} bits, not 16, 32 or 64"
+                        self._lose(message, signal, FindingKind.LAYOUT, why)
+        for message in list(messages.values()):
+            self._settle_switches(message)
+
+    def _add_about(self, statement: Statement) -> None:
+        keyword = statement.keyword
+        form = statement.form or LOOSE[keyword].match(statement.text)
+        if form is not None and form["id"] is None:
+            return  # a value text of an environment variable
+        said = _said(keyword, form, statement.line) if form is not None else None
+        if form is None or said is None:
+            self._add_broken(statement)
+            return
+        if statement.form is None:
+            what = f"{keyword} of signal {form['name']} does not follow the format"
+            self.draft.note(FindingKind.SYNTAX, statement.line, what, "read")
+        dbc_id = int(form["id"])
+        about = self.about.setdefault((with_flag(dbc_id) or dbc_id, form["name"]), About())
+        match keyword:
+            case "VAL_":
+                about.texts = said.texts if said.texts and said.texts[1] else about.texts
+            case "SIG_VALTYPE_":
+                about.type = said.type
+            case _:
+                about.switch = said.switch
+
+    def _add_broken(self, statement: Statement) -> None:
+        self.draft.note(FindingKind.SYNTAX, statement.line, f"no statement: {statement.shown}", "left out")
+        named = NAMED.match(statement.text)
+        if named and statement.keyword != "VAL_":
+            dbc_id = whole(named["id"]) or 0
+            self._doubtful.add((with_flag(dbc_id) or dbc_id, named["name"]))
+
+    def _leave_out(self, dbc_id: int, name: str, about: About, message: MessageDraft | None) -> None:
+        del self.about[dbc_id, name]
+        for keyword, said in (("VAL_", about.texts), ("SIG_VALTYPE_", about.type)):
+            if said is None:
+                continue
+            if dbc_id in self.draft.passed_over:
+                self.draft.is_exact = False  # cantools passes over the message, then misses it
+                continue
+            missing = f"signal {name} of message {dbc_id}" if message is None else f"{message.name}.{name}"
+            what = f"{keyword} of {missing}, which is not there"
+            self.draft.note(FindingKind.REFERENCE, said[0], what, "left out")
+
+    def _settle_switches(self, message: MessageDraft) -> None:
+        """Leave out signals whose switch was left out, and a message with too many selector values."""
+        is_settled = False
+        while not is_settled:
+            is_settled = True
+            for signal in list(message.signals):
+                if self._has_lost_switch(message, signal):
+                    why = "its multiplexer switch was left out"
+                    self._lose(message, signal, FindingKind.MULTIPLEXING, why)
+                    is_settled = False
+        loose = [signal for signal in message.signals if self._is_without_switch(message, signal)]
+        if loose and not any(signal.is_switch for signal in message.signals):
+            what = f"message {message.name}: multiplexed signals, but no switch"
+            self.draft.findings.add(FindingKind.MULTIPLEXING, loose[0].line, what, "read in every frame")
+        count = self._selector_values(message)
+        if count > DBC_SELECTOR_VALUES_MAX:
+            what = f"message {message.name}: {count} selector values, at most {DBC_SELECTOR_VALUES_MAX}"
+            self.draft.note(FindingKind.LIMIT, message.line, what, "left out")
+            self.draft.messages.remove(message)
+            for key in [key for key in self.about if key[0] == message.dbc_id]:
+                del self.about[key]
+
+    def _has_lost_switch(self, message: MessageDraft, signal: SignalDraft) -> bool:
+        if signal.mux is None or signal.mux == "M" or not message.is_switch_lost:
+            return False
+        about = self.about.get((message.dbc_id, signal.name))
+        if about is not None and about.switch is not None:
+            return not message.named(about.switch[1])
+        return True  # of a message that lost a switch: it may be this one's
+
+    def _is_without_switch(self, message: MessageDraft, signal: SignalDraft) -> bool:
+        about = self.about.get((message.dbc_id, signal.name))
+        return signal.mux is not None and signal.mux != "M" and (about is None or about.switch is None)
+
+    def _selector_values(self, message: MessageDraft) -> int:
+        """Return how many codecs cantools makes for the message, at most."""
+        switches = [signal for signal in message.signals if signal.is_switch]
+        only = switches[0].name if len(switches) == 1 else None
+        children: dict[str, list[tuple[SignalDraft, int]]] = defaultdict(list)
+        roots: list[str] = []
+        for signal in message.signals:
+            about = self.about.get((message.dbc_id, signal.name), About())
+            parent = about.switch[1] if about.switch else None
+            values = sum(max(0, last - first + 1) for first, last in about.switch[2]) if about.switch else 0
+            if only is not None and signal.name != only:
+                parent, values = only, values + 1
+            if signal.mux is not None and parent is not None and signal.name != only:
+                children[parent].append((signal, values))
+            elif signal.is_switch:
+                roots.append(signal.name)
+        return sum(self._codecs(message, root, children, 0) for root in roots)
+
+    def _codecs(
+        self,
+        message: MessageDraft,
+        switch: str,
+        children: dict[str, list[tuple[SignalDraft, int]]],
+        depth: int,
+    ) -> int:
+        if depth > _DEPTH_MAX:
+            return DBC_SELECTOR_VALUES_MAX + 1
+        texts = self.about.get((message.dbc_id, switch), About()).texts
+        total = len(texts[1]) if texts else 0
+        for signal, values in children[switch]:
+            inner = self._codecs(message, signal.name, children, depth + 1) if signal.is_switch else 0
+            total += values * (1 + inner)
+        return total
+
+    def _lose(self, message: MessageDraft, signal: SignalDraft, kind: FindingKind, why: str) -> None:
+        self.draft.note(kind, signal.line, f"signal {signal.name} of {message.name}: {why}", "left out")
+        message.lose(signal)
+        if not message.named(signal.name):
+            self.about.pop((message.dbc_id, signal.name), None)
+
+
+def _said(keyword: str, form: re.Match[str], line: int) -> About | None:
+    """Return what a statement says, None when its numbers make no sense."""
+    if whole(form["id"]) is None or form["name"] == NO_MESSAGE:
+        return None
+    match keyword:
+        case "VAL_":
+            numbers = [_integer(number) for number in NUMBER.findall(STRING.sub(" ", form["pairs"]))]
+            if None in numbers:
+                return None
+            texts = STRING.findall(form["pairs"])
+            pairs = [
+                (number, text) for number, text in zip(numbers, texts, strict=True) if number is not None
+            ]
+            return About(texts=(line, pairs))
+        case "SIG_VALTYPE_":
+            kind = whole(form["type"])
+            return None if kind is None else About(type=(line, kind))
+        case _:
+            ranges = _ranges(form["ranges"])
+            return None if ranges is None else About(switch=(line, form["switch"], ranges))
+
+
+def _ranges(text: str) -> Ranges | None:
+    ranges: Ranges = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        low, high = whole(first.strip()), whole(last.strip())
+        if not dash or low is None or high is None or high < low:
+            return None
+        ranges.append((low, high))
+    return ranges
+
+
+def _integer(text: str) -> int | None:
+    digits = text.lstrip("+-")
+    return int(text) if whole(digits) is not None else None
