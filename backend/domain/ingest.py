@@ -35,8 +35,6 @@ from protocol.limits import CHAIN_RANGES_MAX, QUARANTINE_ITEMS_MAX
 from protocol.receipts import RefusalCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from protocol.batch import BatchHeader, OpenedBatch
 
 
@@ -158,6 +156,9 @@ class ChainState:
 
     stored: Ranges = field(default_factory=Ranges)
     lost: Ranges = field(default_factory=Ranges)
+    lost_later: Ranges = field(default_factory=Ranges)
+    """Declared lost by later chains: no hole and not wanted, but no part of `upto` either, since a box with
+    an older image of its storage may still hold the batch."""
     refused: dict[int, RefusalCode] = field(default_factory=dict)
     links: dict[int, Link] = field(default_factory=dict)
     held: dict[int, frozenset[int]] = field(default_factory=dict)
@@ -171,7 +172,7 @@ class ChainState:
             below=self.links.get(seq - 1),
             above=self.links.get(seq + 1),
             held=self.held.get(seq, frozenset()),
-            is_lost=seq in self.lost,
+            is_lost=seq in self.lost or seq in self.lost_later,
         )
         decision = decide(batch, neighbours=around)
         match decision.verdict:
@@ -182,8 +183,10 @@ class ChainState:
                 self.stored = grown
                 self.links[seq] = Link(head_hash=batch.head_hash, prev=batch.header.prev)
                 self.held[seq] = decision.sections
+                declared = Ranges.of((loss.first, loss.last) for loss in batch.header.losses)
+                self.lost = self.lost.union(declared)
+                self._forget_refused()
                 self.is_changed = True
-                self.lose((loss.first, loss.last) for loss in batch.header.losses)
             case Verdict.RELEASE:
                 self.held[seq] = around.held | decision.sections
             case Verdict.REFUSE:
@@ -195,16 +198,20 @@ class ChainState:
                 pass
         return decision
 
-    def lose(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Note what the box declares lost, in this chain or, once it has ended, in a later one."""
-        grown = self.lost.union(Ranges.of(ranges))
-        self.is_changed = self.is_changed or grown != self.lost
-        self.lost = grown
+    def lose_later(self, first: int, last: int) -> None:
+        """Note what a later chain declares lost of this one, which has ended."""
+        self.lost_later = self.lost_later.union(Ranges.of([(first, last)]))
         self._forget_refused()
+        self.is_changed = True
+
+    @property
+    def filled(self) -> Ranges:
+        """Numbers that are stored or declared lost anywhere."""
+        return self.stored.union(self.lost).union(self.lost_later)
 
     def _forget_refused(self) -> None:
         """Drop refusals of numbers that were stored or declared lost since."""
-        settled = [seq for seq in self.refused if seq in self.stored or seq in self.lost]
+        settled = [seq for seq in self.refused if seq in self.filled]
         for seq in settled:
             del self.refused[seq]
 
@@ -220,7 +227,7 @@ class ChainState:
 
     def missing(self, last: int) -> tuple[tuple[int, int], ...]:
         """Ranges of 1 … last that are neither stored nor declared lost."""
-        return self.stored.union(self.lost).holes(1, last)
+        return self.filled.holes(1, last)
 
 
 def filled_upto(stored: Ranges, lost: Ranges) -> int:
@@ -229,8 +236,7 @@ def filled_upto(stored: Ranges, lost: Ranges) -> int:
     What was declared lost counts as filled, but the number returned is always a stored one: a receipt proves
     itself to the box by the hash at this number, and what is lost has no hash.
     """
-    filled = stored.union(lost)  # an ended chain may have lost numbers above all that are stored
-    first_hole = filled.holes(1, filled.last + 1)[0][0]
+    first_hole = stored.union(lost).holes(1, stored.last + 1)[0][0]
     highest = 0
     for first, last in stored:
         if first >= first_hole:

@@ -49,6 +49,7 @@ CHAIN = Table(
     Column("chain", LargeBinary(16), nullable=False),
     Column("stored", Text, nullable=False),  # JSON [[first, last], …]
     Column("lost", Text, nullable=False),  # JSON [[first, last], …]
+    Column("lost_later", Text, nullable=False, server_default="[]"),  # the same, declared by later chains
     Column("refused", Text, nullable=False),  # JSON [[seq, code], …]
     Column("span_us_max", Microseconds, nullable=False),  # longest timed batch, for interval queries
     Column("opened_us", Microseconds),  # when batch 1 was stored
@@ -100,6 +101,7 @@ def load_chains(
             "chain": chain,
             "stored": "[]",
             "lost": "[]",
+            "lost_later": "[]",
             "refused": "[]",
             "span_us_max": 0,
             "opened_us": None,
@@ -137,8 +139,9 @@ def _stored_chain(row: Row[tuple[object, ...]]) -> StoredChain:
         device_id=row.device_id,
         chain=bytes(row.chain),
         state=ChainState(
-            stored=Ranges(tuple((first, last) for first, last in json.loads(row.stored))),
-            lost=Ranges(tuple((first, last) for first, last in json.loads(row.lost))),
+            stored=_ranges(row.stored),
+            lost=_ranges(row.lost),
+            lost_later=_ranges(row.lost_later),
             refused={seq: RefusalCode(code) for seq, code in json.loads(row.refused)},
         ),
         span_us_max=row.span_us_max,
@@ -148,6 +151,10 @@ def _stored_chain(row: Row[tuple[object, ...]]) -> StoredChain:
     )
 
 
+def _ranges(text: str) -> Ranges:
+    return Ranges(tuple((first, last) for first, last in json.loads(text)))
+
+
 def save_chains(session: Session, chains: Iterable[StoredChain]) -> None:
     """Write back the chains that changed."""
     rows = [
@@ -155,6 +162,7 @@ def save_chains(session: Session, chains: Iterable[StoredChain]) -> None:
             "ref": at.chain_ref,
             "stored": json.dumps(at.state.stored.pairs),
             "lost": json.dumps(at.state.lost.pairs),
+            "lost_later": json.dumps(at.state.lost_later.pairs),
             "refused": json.dumps(list(at.state.refused.items())),
             "span_us_max": at.span_us_max,
             "opened_us": at.opened_us,
@@ -164,7 +172,7 @@ def save_chains(session: Session, chains: Iterable[StoredChain]) -> None:
         if at.state.is_changed
     ]
     if rows:
-        columns = ("stored", "lost", "refused", "span_us_max", "opened_us", "last_received_us")
+        columns = ("stored", "lost", "lost_later", "refused", "span_us_max", "opened_us", "last_received_us")
         statement = update(CHAIN).where(CHAIN.c.chain_ref == bindparam("ref"))
         session.connection().execute(statement.values({name: bindparam(name) for name in columns}), rows)
 

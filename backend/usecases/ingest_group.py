@@ -225,7 +225,7 @@ class IngestGroup:
         for loss in header.ended_losses:
             ended = self._chains.get((header.device, bytes(loss.chain)))
             if ended is not None:  # else it is one chain too many, and the batch itself says what it lost
-                ended.state.lose([(loss.first, loss.last)])
+                ended.state.lose_later(loss.first, loss.last)
         for name, event in events_of_ended(header):
             ended = self._chains.get((header.device, name))
             if ended is not None:
@@ -291,8 +291,7 @@ class IngestGroup:
             chain = self._chains[name]
             if chain.state.is_changed:
                 reported = reported_holes(session, chain_ref=chain.chain_ref)
-                filled = chain.state.stored.union(chain.state.lost)
-                closed = filled_holes(reported, filled=filled)
+                closed = filled_holes(reported, filled=chain.state.filled)
                 self._events += [(chain.org_id, chain.chain_ref, event) for event in closed]
         save_chains(session, self._chains.values())
         left_out = keep_refused(session, self._quarantine, received_us=self.now_us)
