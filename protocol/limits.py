@@ -175,6 +175,12 @@ a second is almost always enough."""
 TRANSACTION_PAUSE_S_MAX = 0.25
 """Longest pause in s before such a repetition; all together stay below a second."""
 
+PARTITION_MONTHS_AHEAD = 3
+"""Months whose partitions are made before they begin: a quarter in which somebody notices that none are made."""
+
+PARTITION_LOCK_MS_MAX = 2_000
+"""Milliseconds that making a partition waits for a table: whoever comes after it waits as long."""
+
 REQUEST_BODY_BYTES_MAX = 16_384
 """Bytes of one HTTP request body: the largest, an enrolment with CSR and proof, stays below 4 KiB."""
 
@@ -380,6 +386,12 @@ MF4_CHANNELS_MAX = 65_536
 
 MF4_RECORD_BYTES_MAX = 65_536
 """Bytes of one MF4 record: a CAN FD frame with its extras has about 100."""
+
+UNKNOWN_IDS_MAX = 4_096
+"""Identifiers that one decoding counts apart when the DBC does not know them: there are 2,048 standard ones."""
+
+PARQUET_GROUP_ROWS = 262_144
+"""Values of one row group of a Parquet file: some 10 MB held while decoding, large enough to pack well."""
 
 NMEA_SENTENCE_BYTES_MAX = 1_024
 """Bytes of one NMEA sentence: the standard says 82, receivers stretch it; what is longer is noise."""

@@ -2,15 +2,19 @@
 
 import csv
 import json
+import os
 import random
+import threading
 from pathlib import Path
 
 import can
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from device.dbc_file import load_database
 from device.decode_cli import app
+from protocol.limits import PARQUET_GROUP_ROWS
 from tests.builders.can import Oracle, dbc_text, frames_for
 
 DBC = Path("dbc/tbox_demo.dbc")
@@ -90,7 +94,15 @@ def test_the_json_summary_accounts_for_every_frame(tmp_path: Path) -> None:
     assert summary["unknown_ids"] == {"0x7FF": 1}
     assert summary["unknown_selector"] == 1
     assert summary["rows"] == len(out.read_text().splitlines()) - 1
-    assert summary["log_errors"] == {"count": 1, "first": ["line 8 is no candump frame: '(torn'"]}
+    torn = "line 8 is no candump frame: '(torn'"
+    assert summary["log_errors"] == {
+        "count": 1,
+        "first": [torn],
+        "by_cause": {"torn_end": {"count": 1, "first": torn}},
+        "is_torn": True,
+    }
+    assert (summary["format"], summary["clock"]) == ("candump", "time since some start")
+    assert (summary["first_time_s"], summary["last_time_s"]) == (100.000001, 101.000003)
     assert len(summary["dbc_sha256"]) == 64
 
 
@@ -98,7 +110,8 @@ def test_a_torn_log_is_decoded_as_far_as_it_goes_and_says_so(tmp_path: Path) -> 
     result, out = decode(tmp_path, LOG + "(torn")
     assert result.exit_code == 0
     assert out.read_text() == CSV
-    assert "warning: log: line 8" in result.stderr
+    assert "warning: log: 1 x torn end, first: line 8 is no candump frame: '(torn'" in result.stderr
+    assert "all before is decoded" in result.stderr
 
 
 def test_the_dbc_of_another_car_is_said_to_be_wrong(tmp_path: Path) -> None:
@@ -117,10 +130,10 @@ def test_one_bus_of_a_log_can_be_chosen(tmp_path: Path) -> None:
     ("dbc", "log", "out", "said"),
     [
         ("gone.dbc", "drive.log", "o.csv", "gone.dbc: No such file"),
-        ("drive.log", "drive.log", "o.csv", "not readable as DBC"),
+        ("drive.log", "drive.log", "o.csv", "no format that is read here"),
         ("car.dbc", "gone.log", "o.csv", "gone.log: No such file"),
         ("car.dbc", "car.dbc", "o.csv", "not a CAN log of a known form"),
-        ("car.dbc", "drive.log", "o.xlsx", "use .csv or .jsonl"),
+        ("car.dbc", "drive.log", "o.xlsx", "use .csv, .jsonl or .parquet"),
         ("car.dbc", "drive.log", "no/folder/o.csv", "No such file"),
     ],
 )
@@ -147,8 +160,9 @@ def test_names_and_units_are_quoted_where_csv_needs_it_and_nan_is_null_in_json(t
     assert json.loads(out.read_text())["value"] is None
 
 
-@pytest.mark.parametrize("suffix", [".asc", ".blf"])
-def test_vector_logs_are_decoded_too(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("suffix", [".asc", ".blf", ".csv", ".mf4"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_logs_of_other_tools_are_decoded_too(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"drive{suffix}"
     with can.Logger(path) as logger:
         logger.on_message_received(
@@ -183,7 +197,102 @@ def test_a_long_random_drive_reads_back_as_cantools_decodes_it(tmp_path: Path) -
         assert read[number] == {name: repr(value) for name, value in theirs}
 
 
+def test_only_the_wanted_signals_are_written(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG, "--signals", "VehicleSpeed,HybridBattery.Cell*", "--signals", "Yaw*")
+    assert result.exit_code == 0
+    wanted = ("VehicleSpeed", "CellVoltageMin", "CellVoltageMax", "YawRate")
+    header, *rows = CSV.splitlines(keepends=True)
+    assert out.read_text() == header + "".join(row for row in rows if row.split(",")[3] in wanted)
+
+
+def test_a_signal_that_the_dbc_lacks_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG, "--signals", "VehicleSped")
+    assert result.exit_code == 2
+    assert "--signals VehicleSped: the DBC has no such signal" in result.stderr
+    assert "Did you mean VehicleSpeed" in result.stderr
+    assert not out.exists()
+
+
+def test_a_start_moves_all_times_by_the_same(tmp_path: Path) -> None:
+    result, out = decode(tmp_path, LOG, "--start", "2026-11-24T08:00:00.5+08:00", "--json")
+    assert json.loads(result.stdout)["first_time_s"] == 1_795_478_400.5
+    times = [row["time_s"] for row in csv.DictReader(out.read_text().splitlines())]
+    before = [row["time_s"] for row in csv.DictReader(CSV.splitlines())]
+    assert times[0] == "1795478400.500000"
+    assert [round(1e6 * float(time)) % 10**9 for time in times] == [
+        (round(1e6 * (float(time) - 100.000001)) + 400_500_000) % 10**9 for time in before
+    ]
+
+
+@pytest.mark.parametrize("start", ["yesterday", "2026-11-24T08:00:00", "2026-13-01T00:00:00Z"])
+def test_a_start_that_is_no_moment_is_refused(tmp_path: Path, start: str) -> None:
+    result, out = decode(tmp_path, LOG, "--start", start)
+    assert result.exit_code == 2
+    assert f"--start {start}: " in result.stderr
+    assert not out.exists()
+
+
+def test_strict_makes_a_torn_log_an_error_of_its_own(tmp_path: Path) -> None:
+    assert decode(tmp_path, LOG, "--strict")[0].exit_code == 0
+    result, out = decode(tmp_path, LOG + "(torn", "--strict")
+    assert result.exit_code == 4
+    assert out.read_text() == CSV
+
+
+def test_parquet_holds_what_the_csv_says(tmp_path: Path) -> None:
+    _, out = decode(tmp_path, LOG, "--json", out="out.parquet")
+    rows = parquet.read_table(out).to_pylist()
+    expected = [
+        {
+            "time_us": round(float(row["time_s"]) * 1e6),
+            "bus": row["bus"],
+            "message": row["message"],
+            "signal": row["signal"],
+            "value": float(row["value"]),
+            "unit": row["unit"] or None,
+        }
+        for row in csv.DictReader(CSV.splitlines())
+    ]
+    assert rows == expected
+    assert len(parquet.read_schema(out).metadata[b"dbc_sha256"]) == 64
+
+
+def test_parquet_is_written_in_row_groups_and_says_what_it_rounds(tmp_path: Path) -> None:
+    dbc = tmp_path / "wide.dbc"
+    dbc.write_text(dbc_text('BO_ 1 M: 8 ECU\n SG_ Wide : 0|64@1+ (1,0) [0|0] "" ECU\n'))
+    frames = PARQUET_GROUP_ROWS + 20_000
+    log = "".join(f"({number}.000000) can0 001#FF{number:014X}\n" for number in range(frames))
+    result, out = decode(tmp_path, log, "--json", dbc=dbc, out="o.parquet")
+    file = parquet.ParquetFile(out)
+    assert file.num_row_groups == 2
+    assert file.metadata.num_rows == frames
+    summary = json.loads(result.stdout)
+    wide = [int.from_bytes(b"\xff" + number.to_bytes(7, "big"), "little") for number in range(frames)]
+    assert summary["rounded_values"] == sum(int(float(value)) != value for value in wide) > 0
+    assert file.read_row_group(0)["value"].to_pylist()[:300] == [float(value) for value in wide[:300]]
+
+
+def test_a_run_that_fails_leaves_the_older_file_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("older")
+    result, out = decode(tmp_path, "nothing of a log\n")
+    assert result.exit_code == 2
+    assert out.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drive.log", "out.csv"]
+
+
+def test_a_log_may_come_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text(LOG * 5_000))
+    writer.start()
+    result = run("--dbc", DBC, "--log", pipe, "--out", tmp_path / "o.csv", "--json")
+    writer.join()
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["frames"] == 7 * 5_000
+
+
 def test_help_has_an_example_and_the_exit_codes() -> None:
     text = " ".join(run("--help").stdout.split())
     assert "tbox decode --dbc car.dbc --log drive.log --out drive.csv" in text
+    assert "candump -L can0 | tbox decode" in text
     assert "Exit: 0 done" in text
