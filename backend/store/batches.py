@@ -33,6 +33,7 @@ from backend.domain.batch_time import TimeSource
 from backend.domain.ingest import Link
 from backend.store.chains import owned_by_chain
 from backend.store.columns import ORG_ID_CHARS, Microseconds, RowId
+from backend.store.ref_list import ref_list, same_ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -153,31 +154,23 @@ def add_batches(
 
 def load_links(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, Link]:
     """Return hash and prev of those of the batches that are stored."""
-    found: dict[BatchRef, Link] = {}
-    for chain_ref, seqs in by_chain(refs):
-        rows = session.connection().execute(
-            select(BATCH_KEY.c.seq, BATCH_KEY.c.hash, BATCH_KEY.c.prev).where(
-                BATCH_KEY.c.chain_ref == chain_ref, BATCH_KEY.c.seq.in_(seqs)
-            )
-        )
-        for seq, head_hash, prev in rows:
-            found[chain_ref, seq] = Link(
-                head_hash=bytes(head_hash), prev=bytes(prev) if prev is not None else None
-            )
-    return found
+    wanted = ref_list(session, refs)
+    columns = (BATCH_KEY.c.chain_ref, BATCH_KEY.c.seq, BATCH_KEY.c.hash, BATCH_KEY.c.prev)
+    query = select(*columns).join_from(wanted, BATCH_KEY, same_ref(wanted, BATCH_KEY))
+    return {
+        (chain_ref, seq): Link(head_hash=bytes(head_hash), prev=None if prev is None else bytes(prev))
+        for chain_ref, seq, head_hash, prev in session.connection().execute(query)
+    }
 
 
 def load_held(session: Session, refs: Iterable[BatchRef]) -> dict[BatchRef, frozenset[int]]:
     """Return the section ids that have a row, erased ones too: what was erased does not come back."""
     found: dict[BatchRef, set[int]] = {}
-    for chain_ref, seqs in by_chain(refs):
-        rows = session.connection().execute(
-            select(BATCH_SECTION.c.seq, BATCH_SECTION.c.section).where(
-                BATCH_SECTION.c.chain_ref == chain_ref, BATCH_SECTION.c.seq.in_(seqs)
-            )
-        )
-        for seq, section in rows:
-            found.setdefault((chain_ref, seq), set()).add(section)
+    wanted = ref_list(session, refs)
+    columns = (BATCH_SECTION.c.chain_ref, BATCH_SECTION.c.seq, BATCH_SECTION.c.section)
+    query = select(*columns).join_from(wanted, BATCH_SECTION, same_ref(wanted, BATCH_SECTION))
+    for chain_ref, seq, section in session.connection().execute(query):
+        found.setdefault((chain_ref, seq), set()).add(section)
     return {ref: frozenset(sections) for ref, sections in found.items()}
 
 
