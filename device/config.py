@@ -104,6 +104,10 @@ class UplinkLimits:
         disputed_tries: How often a batch of a forked chain is offered before it is sealed again in the new
             one.
         time_wait_us: How long sending waits for signed time after a connect without a clock.
+        standing_wait_us: How long after a connect a chain of an earlier boot may wait for the backend's word
+            where it stands; then it is sent as it is.
+        standing_every_us: How often the backend is asked in a long connection: a restored one cannot know
+            what it lost of chains that have ended.
         chain_rest_us: Least time between two chains begun because of a conflict, so that a faulty peer
             cannot make us spin.
     """
@@ -114,6 +118,8 @@ class UplinkLimits:
     backoff_max_us: int = 10 * MINUTE_US
     disputed_tries: int = 3
     time_wait_us: int = 3 * SECOND_US
+    standing_wait_us: int = 30 * SECOND_US
+    standing_every_us: int = 60 * MINUTE_US
     chain_rest_us: int = MINUTE_US
 
     def problems(self) -> list[str]:
@@ -125,6 +131,8 @@ class UplinkLimits:
             *_outside("longest back-off", self.backoff_max_us, 10_000, 60 * MINUTE_US, "µs"),
             *_outside("tries of a disputed batch", self.disputed_tries, 1, 100, "tries"),
             *_outside("wait for signed time", self.time_wait_us, 0, MINUTE_US, "µs"),
+            *_outside("wait for a chain's standing", self.standing_wait_us, 0, 10 * MINUTE_US, "µs"),
+            *_outside("pause between questions", self.standing_every_us, SECOND_US, 24 * 60 * MINUTE_US, "µs"),
             *_outside("rest between chains", self.chain_rest_us, 0, 24 * 60 * MINUTE_US, "µs"),
         ]
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from protocol.ids import BootId, ChainId
 
 if TYPE_CHECKING:
+    from device.seqs import Ranges
     from protocol.batch import ChainHead, Gap, LossCause, Origin
     from protocol.signals import GroupDef
 
@@ -147,6 +148,7 @@ class ChainRecord:
         last_seq: Highest stored seq, 0 when none.
         last_digest: SHA-256 of the header at `last_seq`.
         receipted: Highest `upto` that a receipt was believed for.
+        moved: Ranges (first, last) of seqs whose content was sealed again in a later chain, ascending.
     """
 
     chain: ChainId
@@ -155,6 +157,7 @@ class ChainRecord:
     last_seq: int = 0
     last_digest: bytes | None = None
     receipted: ChainHead | None = None
+    moved: Ranges = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,15 @@ Example:
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from device.state import BatchKey, BootId, ChainId, ChainRecord, LostRange, Statement
 from protocol.batch import ChainHead, Gap, LossCause, Origin
+
+if TYPE_CHECKING:
+    from device.seqs import Ranges
 
 
 def statement_row(statement: Statement) -> tuple[object, ...]:
@@ -65,6 +69,7 @@ def read_chain(row: tuple[object, ...]) -> ChainRecord:
         last_digest,
         upto_seq,
         upto_hash,
+        moved,
     ) = row
     return ChainRecord(
         chain=ChainId(_bytes(chain)),
@@ -73,6 +78,7 @@ def read_chain(row: tuple[object, ...]) -> ChainRecord:
         last_seq=read_int(last_seq),
         last_digest=None if last_digest is None else _bytes(last_digest),
         receipted=_read_head(chain, upto_seq, upto_hash),
+        moved=read_ranges(moved),
     )
 
 
@@ -87,6 +93,14 @@ def read_int(value: object) -> int:
     if not isinstance(value, int):
         raise sqlite3.DatabaseError(f"a number was expected, not {type(value).__name__}")
     return value
+
+
+def read_ranges(text: object) -> Ranges:
+    """Return ranges (first, last) of seqs from their JSON; anything else is damage."""
+    try:
+        return tuple((read_int(first), read_int(last)) for first, last in json.loads(str(text)))
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"ranges were expected, not {text!r}") from error
 
 
 def _int_or_none(value: object) -> int | None:

@@ -16,7 +16,7 @@ Example:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     connection = open_database(Path(folder, "spool.sqlite"))
     ...     connection.execute("PRAGMA user_version").fetchone()
-    (1,)
+    (2,)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from device.errors import SpoolTooNewError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_MS = 2_000  # another agent that is just ending gets this long to let go of the file
 
 # Bodies of a few KiB go into whole pages; 4 KiB is the page of flash file systems.
@@ -78,6 +78,8 @@ _STEPS = (
         is_clean INTEGER NOT NULL
     );
     """,
+    # Seqs of an ended chain whose content was sealed again in a later one: JSON [[first, last], …].
+    "ALTER TABLE chain ADD COLUMN moved TEXT NOT NULL DEFAULT '[]'",
 )
 
 assert len(_STEPS) == SCHEMA_VERSION

@@ -13,10 +13,11 @@ Example: see `tests/unit/test_spool.py`.
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, assert_never
 
 from device.adapters.spool_bodies import read_for_engine
-from device.adapters.spool_rows import read_chain, read_int, read_statement, statement_row
+from device.adapters.spool_rows import read_chain, read_int, read_ranges, read_statement, statement_row
 from device.effects import (
     EvictBatches,
     FreeBatches,
@@ -31,6 +32,7 @@ from device.effects import (
     StoreBatch,
 )
 from device.events import BatchStored, ChainStarted, SpoolEvent
+from device.seqs import with_seq
 from device.state import (
     BatchKey,
     BootId,
@@ -202,6 +204,7 @@ def _store(connection: sqlite3.Connection, batch: SealedBatch) -> None:
     )
     if batch.replaces is not None:
         _delete(connection, batch.replaces)
+        _note_moved(connection, batch.replaces)
 
 
 def _free(connection: sqlite3.Connection, effect: FreeBatches) -> None:
@@ -240,6 +243,12 @@ def _delete(connection: sqlite3.Connection, key: BatchKey) -> None:
     if row is not None:
         connection.execute("DELETE FROM body WHERE id = ?", row)
         connection.execute("DELETE FROM batch WHERE id = ?", row)
+
+
+def _note_moved(connection: sqlite3.Connection, key: BatchKey) -> None:
+    row = connection.execute("SELECT moved FROM chain WHERE chain = ?", (key.chain,)).fetchone()
+    moved = json.dumps(with_seq(read_ranges(row[0]), key.seq))
+    connection.execute("UPDATE chain SET moved = ? WHERE chain = ?", (moved, key.chain))
 
 
 def _tick(connection: sqlite3.Connection, mark: BootMark) -> None:

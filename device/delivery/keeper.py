@@ -32,8 +32,9 @@ from device.effects import (
     ReportLevel,
     StoreBatch,
 )
+from device.seqs import of_seqs, overlap, with_seq, without
 from device.state import BatchKey, ChainId, ChainRecord, EntryState, IndexEntry
-from protocol.batch import ChainHead, LossCause
+from protocol.batch import ChainHead, LossCause, OriginKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,24 +49,13 @@ if TYPE_CHECKING:
 __all__ = ["ChainHead", "ChainId", "SpoolKeeper"]
 
 
-def seq_ranges(seqs: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Return numbers as ranges of neighbours, first and last included."""
-    ranges: list[tuple[int, int]] = []
-    for seq in sorted(seqs):
-        if ranges and ranges[-1][1] == seq - 1:
-            ranges[-1] = (ranges[-1][0], seq)
-        else:
-            ranges.append((seq, seq))
-    return tuple(ranges)
-
-
 class SpoolKeeper:
     """The engine's view of the spool.
 
     Args:
         limits: Quota and room in memory.
         image: What the spool held at start.
-        uplink: Told about every batch that needs no more sending.
+        uplink: Told about every batch that needs no more sending; who offers batches is `outbox`.
         dictionary: Told about every loss.
     """
 
@@ -84,12 +74,18 @@ class SpoolKeeper:
             chain.chain: chain for chain in (*image.ended, image.chain)
         }
         self.counts: Counter[str] = Counter()
-        uplink.offer(self.index.all_pending())
 
     @property
     def chain(self) -> ChainRecord:
         """The chain that grows."""
         return self.chains[self.current]
+
+    def is_disputed(self, chain: ChainId) -> bool:
+        """Whether a chain ended because our storage was lost or exchanged: it may have another end."""
+        names = list(self.chains)  # oldest first
+        at = names.index(chain) + 1
+        kinds = (OriginKind.CONFLICT, OriginKind.STORAGE_LOST)
+        return at < len(names) and self.chains[names[at]].origin.kind in kinds
 
     def begin_chain(self, record: ChainRecord) -> None:
         """A new chain grows from now on; batches of the old ones stay."""
@@ -158,7 +154,7 @@ class SpoolKeeper:
         if not keys and not is_ahead:
             return []
         self.counts["batches_receipted"] += len(keys)
-        ranges = seq_ranges(key.seq for key in keys)
+        ranges = of_seqs(key.seq for key in keys)
         return [FreeBatches(chain=chain, ranges=ranges, head=head if is_ahead else None)]
 
     def reopen(self, chain: ChainId, entries: list[SpoolEntry], head: ChainHead | None) -> list[Effect]:
@@ -170,10 +166,9 @@ class SpoolKeeper:
             head: What is confirmed now, None unless our own digest there agrees.
         """
         self.index.reopen(entries)
-        self._uplink.offer(entries)
         self.chains[chain] = replace(self.chains[chain], receipted=head)
         self.counts["batches_reopened"] += len(entries)
-        ranges = seq_ranges(entry.key.seq for entry in entries)
+        ranges = of_seqs(entry.key.seq for entry in entries)
         return [
             ReopenBatches(chain=chain, ranges=ranges, head=head),
             Report(
@@ -218,7 +213,11 @@ class SpoolKeeper:
         unsaid = self.book.unsaid(chain, ranges)
         if not unsaid:
             return []
-        losses = self.book.add_losses(chain, unsaid, LossCause.QUOTA)
+        moved = self.chains[chain].moved
+        losses = (
+            *self.book.add_losses(chain, overlap(unsaid, moved), LossCause.RESEALED),
+            *self.book.add_losses(chain, without(unsaid, moved), LossCause.QUOTA),
+        )
         self._dictionary.announce_again()
         return [RecordLosses(losses=losses)]
 
@@ -228,6 +227,8 @@ class SpoolKeeper:
         if old is not None:
             self._uplink.settle(old)
             self.index.remove(old)
+            record = self.chains[old.key.chain]
+            self.chains[old.key.chain] = replace(record, moved=with_seq(record.moved, old.key.seq))
             self.counts["batches_rehomed"] += 1
 
     def _evict(self, chosen: list[SpoolEntry]) -> list[Effect]:
@@ -244,7 +245,7 @@ class SpoolKeeper:
         losses = tuple(
             statement
             for chain, seqs in lost.items()
-            for statement in self.book.add_losses(chain, seq_ranges(seqs), LossCause.QUOTA)
+            for statement in self.book.add_losses(chain, of_seqs(seqs), LossCause.QUOTA)
         )
         effects: list[Effect] = [
             EvictBatches(keys=tuple(entry.key for entry in chosen), losses=losses, reopens=reopens)

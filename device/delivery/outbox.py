@@ -4,6 +4,8 @@ Rules:
 - What is sealed is stored, in order, before anything else happens to it; published only after BatchStored;
   freed only by a receipt that names our own digest.
 - While a new chain is being started nothing is sealed; the open batch grows until it is full.
+- A chain of an earlier boot is *cleared* for sending by the backend's word where it stands (`standing`). What
+  a chain with two ends still holds under a number that the backend does not name is sealed again, not sent.
 - After a reconnect the open batch is sealed and sent first; without a clock, signed time is fetched even
   before.
 - Whether a batch is due, and every pause, is monotonic time.
@@ -23,9 +25,10 @@ from device.delivery.announce import Dictionary
 from device.delivery.batch_builder import BatchBuilder
 from device.delivery.clock import UtcKeeper
 from device.delivery.keeper import SpoolKeeper
-from device.delivery.receipt_rules import FORK_CODES, Verdict, judge
+from device.delivery.receipt_rules import FORK_CODES, Verdict, is_named, judge
 from device.delivery.rehome import RehomeQueue, draft_of
 from device.delivery.seal import Sealer
+from device.delivery.standing import StandingQuestions
 from device.delivery.uplink import Uplink
 from device.effects import Effect, PublishBatch, ReadBatch, Report, ReportLevel, StartChain
 from device.state import EntryState
@@ -34,8 +37,11 @@ from protocol.facts import Event
 from protocol.receipts import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from device.config import EngineConfig
     from device.delivery.draft import Draft
+    from device.delivery.index import SpoolEntry
     from device.state import BatchKey, ChainRecord, SpoolImage
     from protocol.clock import Instant
     from protocol.envelope import Signer
@@ -71,6 +77,19 @@ class Outbox:
         self.builder = BatchBuilder(config.batch, opened_us=opened_us)
         self.clock = UtcKeeper(floor_us=config.utc_floor_us)
         self.counts: Counter[str] = Counter()
+        self._standing = StandingQuestions(
+            config.uplink,
+            device=config.device,
+            signer=signer,
+            secret=image.chain.salt_secret,
+            boot=config.boot,
+        )
+        self._cleared: set[ChainId] = set()
+        if image.chain.last_seq == 0 or not config.backend_keys:  # nothing to ask about, or nobody
+            self._clear(image.chain.chain)
+        if not config.backend_keys:
+            for chain in image.ended:
+                self._clear(chain.chain)
 
     @property
     def can_seal(self) -> bool:
@@ -119,13 +138,32 @@ class Outbox:
     def note_stored(self, key: BatchKey) -> list[Effect]:
         """A batch is on the disk: it may be sent."""
         entry, effects = self.keeper.note_stored(key)
-        if entry is not None:
-            is_first = key == self._first
-            if is_first:
-                self._first = None
-                self._hold_until_us = 0
-            self.uplink.offer([entry], is_first=is_first)
+        if key == self._first:
+            self._hold_until_us = 0
+        if entry is not None and self._is_left(key.chain):
+            self._rehome.add(entry)
+        elif entry is not None:
+            self._offer([entry])
         return effects
+
+    def _offer(self, entries: Iterable[SpoolEntry]) -> None:
+        """Let pending batches be sent, once their chain is cleared for it."""
+        for entry in entries:
+            if entry.key.chain in self._cleared:
+                is_first = entry.key == self._first
+                self._first = None if is_first else self._first
+                self.uplink.offer([entry], is_first=is_first)
+
+    def _clear(self, chain: ChainId) -> None:
+        """What this chain holds may be sent under its own numbers."""
+        self._cleared.add(chain)
+        self._offer(list(self.keeper.index.pending(chain)))
+
+    def _is_left(self, chain: ChainId) -> bool:
+        """Whether a chain has, or may have, two ends: nothing new may be sent under its numbers."""
+        if chain == self.keeper.current:
+            return self._is_starting_chain
+        return self.keeper.is_disputed(chain)
 
     def note_read(self, key: BatchKey, payload: bytes) -> None:
         """A batch of a forked chain was read: seal its content again in this chain."""
@@ -153,6 +191,7 @@ class Outbox:
         self._sealer = self._sealer_of(record)
         self.dictionary.announce_again()
         self._is_starting_chain = False
+        self._clear(record.chain)
         self.builder.add_event(
             Event(
                 t_us=now.mono_us, name="chain_started", fields={"origin": OriginKind(record.origin.kind).name}
@@ -165,11 +204,17 @@ class Outbox:
     def connect(self, now: Instant, *, waits_for_time: bool) -> None:
         """The link is up: greet, or wait a moment for signed time first."""
         self.uplink.connect()
+        self._standing.connect(now.mono_us)
         if waits_for_time:
             self._is_greeting_due = True
             self._hold_until_us = now.mono_us + self._config.uplink.time_wait_us
         else:
             self.greet(now)
+
+    def lose_link(self) -> None:
+        """The link is down."""
+        self.uplink.lose_link()
+        self._standing.lose_link()
 
     def greet(self, now: Instant) -> None:
         """Seal the open batch and let it be the first that is sent."""
@@ -196,11 +241,29 @@ class Outbox:
         effects += self._take_refusals(verdict, chain, receipt, now)
         if verdict.reopened or (went_back and not verdict.is_forked):
             effects += self.keeper.reopen(receipt.chain, list(verdict.reopened), verdict.head)
+        self._settle_standing(receipt, verdict)
+        self._offer(verdict.reopened)
         self.uplink.hurry(verdict.wanted, now.mono_us)
         effects += self.keeper.lose_wanted(receipt.chain, verdict.missing)
         if receipt.chain != self.keeper.current:
             self._doubt(receipt.chain)
         return effects
+
+    def _settle_standing(self, receipt: Receipt, verdict: Verdict) -> None:
+        """See whether a chain is cleared by this receipt, and what must be sealed again instead."""
+        chain = receipt.chain
+        is_answer = self._standing.is_answer(receipt.answers)
+        is_news = is_answer and chain not in self._cleared
+        if is_answer:
+            self.counts["standing_answers"] += 1
+        if self._is_left(chain) and (is_news or verdict.is_forked):
+            reopened = set(verdict.reopened_keys)
+            for entry in list(self.keeper.index.pending(chain)):
+                is_unsent = entry.tries == 0 and entry.key not in reopened
+                if is_unsent and not is_named(receipt, entry.key.seq):
+                    self._rehome.add(entry)
+        if is_news:
+            self._clear(chain)
 
     def _take_refusals(
         self, verdict: Verdict, chain: ChainRecord, receipt: Receipt, now: Instant
@@ -249,11 +312,37 @@ class Outbox:
             self.seal_open(now)
         if self._is_greeting_due and now.mono_us >= self._hold_until_us:
             self.greet(now)
-        effects = self.keeper.store_next(now.mono_us)
+        effects = self._ask_standing(now)
+        effects += self.keeper.store_next(now.mono_us)
         effects += self._read_next()
         if now.mono_us >= self._hold_until_us:
             effects += [PublishBatch(key=entry.key) for entry in self.uplink.next_batches(now.mono_us)]
         return effects
+
+    def _ask_standing(self, now: Instant) -> list[Effect]:
+        """Ask where the chains stand when it is time to, and end a wait that was in vain."""
+        effects: list[Effect] = []
+        if self._standing.has_waited(now.mono_us):
+            effects += [self._go_on(chain) for chain in self.keeper.chains if chain not in self._cleared]
+        if self._config.backend_keys:
+            question = self._standing.ask(self.keeper.chains.values(), self._cleared, now.mono_us)
+            if question is not None:
+                self.counts["standing_questions"] += 1
+                effects.append(question)
+        return effects
+
+    def _go_on(self, chain: ChainId) -> Effect:
+        """Nobody says where a chain stands: send it as it is, or seal it again where that could do harm."""
+        self.counts["standing_unanswered"] += 1
+        if self._is_left(chain):
+            for entry in list(self.keeper.index.pending(chain)):
+                self._rehome.add(entry)
+        self._clear(chain)
+        return Report(
+            level=ReportLevel.WARNING,
+            phrase="backend does not say where the chain stands",
+            fields={"chain": chain.hex()},
+        )
 
     def _read_next(self) -> list[Effect]:
         key = self._rehome.next_to_read() if self.can_seal else None

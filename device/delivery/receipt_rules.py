@@ -8,7 +8,10 @@ Rules:
 - A refusal as CONFLICT or FORK of the growing chain means the same. Any other refusal concerns one batch.
 - A receipt newer than all before it whose `upto` went back comes from a restored backend: what it no longer
   names is sent again. An older receipt, delivered late, never takes anything back.
-- What is wanted and still here is sent again; what is wanted and gone is lost and will be declared.
+- What is wanted and still here is sent again; what is wanted and gone is lost and will be declared. In a
+  chain with two ends that holds for what was confirmed once; what was not is offered or sealed again.
+- A number is *named* when the receipt says that something stands there, ours or not: offering a batch under
+  it can only be confirmed or refused. Under any other number it could fill a hole of another life.
 
 It changes nothing: it reads the index and returns a verdict.
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from device.delivery.index import SpoolEntry, SpoolIndex
     from protocol.receipts import Receipt
 
-__all__ = ["ChainRecord", "Verdict", "judge"]
+__all__ = ["ChainRecord", "Verdict", "is_named", "judge"]
 
 # Refusals that say: another batch stands there already, so this chain has two ends.
 FORK_CODES = frozenset({RefusalCode.CONFLICT, RefusalCode.FORK, RefusalCode.BAD_ORIGIN})
@@ -47,7 +50,7 @@ class Verdict:
         freed: Pending batches that the backend has.
         reopened: Confirmed batches that the backend no longer has.
         refused: Pending batches that the backend will never take, with its code.
-        wanted: Pending batches to send now.
+        wanted: Pending batches to send now; none in a chain with two ends.
         missing: Seq ranges that are wanted and no longer here.
         fork: The backend's head that contradicts ours; None without contradiction.
         is_forked: The chain has two ends.
@@ -61,6 +64,11 @@ class Verdict:
     missing: tuple[tuple[int, int], ...] = ()
     fork: ChainHead | None = None
     is_forked: bool = field(default=False)
+
+    @property
+    def reopened_keys(self) -> frozenset[BatchKey]:
+        """Names of the batches that the backend once had: no other life can have sealed them."""
+        return frozenset(entry.key for entry in self.reopened)
 
     @property
     def is_empty(self) -> bool:
@@ -92,13 +100,13 @@ def judge(receipt: Receipt, chain: ChainRecord, index: SpoolIndex, *, is_newest:
     missing: list[tuple[int, int]] = []
     if is_newest:
         reopened = {entry.key: entry for entry in _taken_back(receipt, chain, index, believed)}
-    if is_newest and not is_forked:
+    if is_newest:
         for first, last in receipt.want:
             held = _held(index, chain, first, last)
             for entry in held:
                 if entry.state == EntryState.RECEIPTED:
                     reopened[entry.key] = entry
-                elif entry.state == EntryState.PENDING:
+                elif entry.state == EntryState.PENDING and not is_forked:
                     wanted[entry.key] = entry
             sendable = [entry for entry in held if entry.state != EntryState.QUARANTINED]
             missing += _holes(sendable, first, min(last, chain.last_seq))
@@ -117,6 +125,11 @@ def judge(receipt: Receipt, chain: ChainRecord, index: SpoolIndex, *, is_newest:
         fork=fork,
         is_forked=is_forked,
     )
+
+
+def is_named(receipt: Receipt, seq: int) -> bool:
+    """Return whether the backend says that something stands under a number, whatever it is."""
+    return seq <= receipt.upto or any(have.first <= seq <= have.last for have in receipt.have)
 
 
 def _claims(receipt: Receipt) -> Iterator[tuple[int, ChainHead]]:

@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING
 
 from device.effects import SealedBatch
 from device.state import BatchKey, SpoolClass
-from protocol.batch import BatchHeader, Section, assemble, encode_header, head_hash, salted, section_ref
+from protocol.batch import (
+    BatchHeader,
+    LossCause,
+    Section,
+    assemble,
+    encode_header,
+    head_hash,
+    salted,
+    section_ref,
+)
 from protocol.envelope import Kind, sign1
 from protocol.facts import encode_facts
 from protocol.limits import SALT_BYTES
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     from device.delivery.announce import Dictionary
     from device.delivery.draft import Draft
     from device.delivery.statements import StatementBook
-    from device.state import ChainRecord
+    from device.state import ChainRecord, Statement
     from protocol.envelope import Signer
     from protocol.ids import DeviceId
 
@@ -91,9 +100,9 @@ class Sealer:
             dictionary: Groups to announce.
         """
         key = self.next_key
-        declared = book.draw(key.chain, draft.mono_end_us)
+        declared = book.draw(key.chain, first=_resealed(draft.replaces, book))
         groups = dictionary.draw(required=draft.gids, room_bytes=draft.room_bytes)
-        facts = replace(draft.facts, dictionary=groups, events=(*draft.facts.events, *declared.facts))
+        facts = replace(draft.facts, dictionary=groups)
         data = dict(draft.sections)
         if facts.dictionary or facts.events or facts.health:
             data[Section.FACTS] = encode_facts(facts)
@@ -124,6 +133,7 @@ class Sealer:
             checkpoint=None,
             sections={section: section_ref(content) for section, content in sections.items()},
             origin=self._chain.origin if key.seq == 1 else None,
+            ended_losses=declared.ended,
         )
         assert header.are_frames_accounted, "every frame is decoded or dropped by a named cause"
         signed = sign1(Kind.BATCH, encode_header(header), self._signer)
@@ -142,3 +152,10 @@ class Sealer:
             closes_boots=tuple({gap.boot for gap in declared.gaps if gap.boot != self._boot}),
             replaces=draft.replaces,
         )
+
+
+def _resealed(replaces: BatchKey | None, book: StatementBook) -> tuple[Statement, ...]:
+    """Say that a number of an ended chain stays empty, in the batch that has its content."""
+    if replaces is None:
+        return ()
+    return book.add_losses(replaces.chain, [(replaces.seq, replaces.seq)], LossCause.RESEALED)

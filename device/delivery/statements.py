@@ -4,7 +4,7 @@ Rules:
 - A statement is open until a header declares it, declared until a receipt covers that header, then forgotten.
 - When the declaring batch goes without a receipt (evicted, refused, damaged), its statements are open again.
 - Open losses that touch each other and share chain and cause are merged, so that a header's list stays short.
-- Losses of an ended chain cannot stand in a header of this one; they are told as facts (`lost_facts`).
+- Losses of an ended chain are declared in a header of the chain that grows, under a key of their own.
 
 It does not store anything: every method returns what the spool must write.
 
@@ -20,34 +20,33 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from device.seqs import without
 from device.state import BatchKey, LostRange, Statement
-from protocol.batch import Gap, Loss, LossCause
-from protocol.facts import Event
+from protocol.batch import EndedLoss, Gap, Loss, LossCause
 from protocol.ids import ChainId
-from protocol.limits import GAPS_MAX, LOSSES_MAX
+from protocol.limits import ENDED_LOSSES_MAX, GAPS_MAX, LOSSES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ChainId", "Declared", "LossCause", "StatementBook"]
+    from device.seqs import Ranges
 
-# Losses of ended chains told as facts in one batch: as many as a header may declare of its own.
-_FOREIGN_MAX = LOSSES_MAX
+__all__ = ["ChainId", "Declared", "LossCause", "StatementBook"]
 
 
 class Declared:
-    """What one header (and its facts) is going to declare.
+    """What one header is going to declare.
 
     Attributes:
         gaps: For the header.
         losses: For the header, of its own chain.
-        facts: Losses of ended chains, as events.
+        ended: For the header, of ended chains.
         statements: All of the above, as the spool knows them.
     """
 
-    __slots__ = ("facts", "gaps", "losses", "statements")
+    __slots__ = ("ended", "gaps", "losses", "statements")
 
-    def __init__(self, statements: list[Statement], t_us: int, chain: ChainId) -> None:
+    def __init__(self, statements: list[Statement], chain: ChainId) -> None:
         bodies = [statement.body for statement in statements]
         lost = [body for body in bodies if isinstance(body, LostRange)]
         self.statements = tuple(statements)
@@ -57,23 +56,11 @@ class Declared:
             for body in sorted(lost, key=lambda body: body.first)
             if body.chain == chain
         )
-        self.facts = tuple(_lost_fact(body, t_us) for body in lost if body.chain != chain)
-
-
-def _lost_fact(body: LostRange, t_us: int) -> Event:
-    fields: dict[str, int | float | str | bool | None] = {
-        "chain": body.chain.hex(),
-        "first": body.first,
-        "last": body.last,
-        "cause": body.cause.name,
-    }
-    return Event(t_us=t_us, name="chain_batches_lost", fields=fields)
-
-
-def _without(whole: tuple[int, int], first: int, last: int) -> list[tuple[int, int]]:
-    """Return the parts of a range outside `first…last`."""
-    parts = [(whole[0], min(whole[1], first - 1)), (max(whole[0], last + 1), whole[1])]
-    return [part for part in parts if part[0] <= part[1]]
+        self.ended = tuple(
+            EndedLoss(chain=body.chain, first=body.first, last=body.last, cause=body.cause)
+            for body in lost
+            if body.chain != chain
+        )
 
 
 class StatementBook:
@@ -114,27 +101,31 @@ class StatementBook:
             touched[statement.number] = statement
         return tuple(touched.values())
 
-    def unsaid(self, chain: ChainId, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    def unsaid(self, chain: ChainId, ranges: Iterable[tuple[int, int]]) -> Ranges:
         """Return what of these ranges no statement covers yet."""
-        left = list(ranges)
-        for statement in (*self._open.values(), *self._declared.values()):
-            body = statement.body
-            if isinstance(body, LostRange) and body.chain == chain:
-                left = [part for whole in left for part in _without(whole, body.first, body.last)]
-        return left
+        bodies = (statement.body for statement in (*self._open.values(), *self._declared.values()))
+        said = [
+            (body.first, body.last) for body in bodies if isinstance(body, LostRange) and body.chain == chain
+        ]
+        return without(ranges, said)
 
-    def draw(self, chain: ChainId, t_us: int) -> Declared:
-        """Return what the next header of `chain` can declare; nothing changes until `mark_declared`."""
-        room = {"gap": GAPS_MAX, "loss": LOSSES_MAX, "foreign": _FOREIGN_MAX}
+    def draw(self, chain: ChainId, first: Iterable[Statement] = ()) -> Declared:
+        """Return what the next header of `chain` can declare; nothing changes until `mark_declared`.
+
+        Args:
+            chain: Whose header it is.
+            first: Open statements that must stand in this very header.
+        """
+        room = {"gap": GAPS_MAX, "loss": LOSSES_MAX, "ended": ENDED_LOSSES_MAX}
         drawn: list[Statement] = []
-        for statement in self._open.values():
+        for statement in {item.number: item for item in (*first, *self._open.values())}.values():
             kind = "gap" if isinstance(statement.body, Gap) else "loss"
             if isinstance(statement.body, LostRange) and statement.body.chain != chain:
-                kind = "foreign"
+                kind = "ended"
             if room[kind] > 0:
                 room[kind] -= 1
                 drawn.append(statement)
-        return Declared(drawn, t_us, chain)
+        return Declared(drawn, chain)
 
     def mark_declared(self, statements: Iterable[Statement], key: BatchKey) -> tuple[Statement, ...]:
         """The header of `key` declares these; returns them as the spool must write them."""

@@ -17,6 +17,7 @@ from device.adapters.tls import client_context
 from device.agent.home import AgentHome, Trust
 from protocol.ids import cose_key_bytes
 from protocol.signed_time import TimeToken, open_time_request, sign_time_token
+from protocol.standing import is_standing_request
 from protocol.topics import ALL_UP, Down, Up, down_topic, parse_topic
 from tests.builders.agent import TODAY_US, WAIT_S
 from tests.builders.engine import BACKEND_KEY, DEVICE, DEVICE_KEYS, TABLE, Ledger
@@ -113,6 +114,10 @@ class LedgerBridge:
                     receipt = self.ledger.take(bytes(message.payload))
                     if self.answers:
                         client.publish(down_topic(DEVICE, Down.RECEIPT), receipt, qos=1)
+                elif kind is Up.REQUEST and is_standing_request(bytes(message.payload)):
+                    for receipt in self.ledger.answer(bytes(message.payload)):
+                        if self.answers:
+                            client.publish(down_topic(DEVICE, Down.RECEIPT), receipt, qos=1)
                 elif kind is Up.REQUEST:
                     self.questions += 1
                     request = open_time_request(bytes(message.payload), DEVICE_KEYS.get, device=DEVICE)

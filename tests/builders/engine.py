@@ -54,6 +54,7 @@ from protocol.ids import cose_key_bytes, device_id
 from protocol.limits import RECEIPT_HAVE_MAX, RECEIPT_REFUSED_MAX, RECEIPT_WANT_MAX
 from protocol.receipts import Have, Receipt, RefusalCode, Stream, sign_receipt
 from protocol.signals import RawType
+from protocol.standing import is_standing_request, open_standing_request
 from protocol.topics import Down
 
 if TYPE_CHECKING:
@@ -201,6 +202,8 @@ class Ledger:
         after = self.batches.get(BatchKey(key.chain, key.seq + 1))
         if after is not None and after.opened.header.prev != opened.head_hash:
             return RefusalCode.FORK
+        if after is None and key.seq in self.lost_seqs(key.chain) | self.lost_later(key.chain):
+            return RefusalCode.CONFLICT  # nothing proves that it is the one that was lost
         return None
 
     def stored_seqs(self, chain: ChainId) -> list[int]:
@@ -208,13 +211,15 @@ class Ledger:
 
     def lost_seqs(self, chain: ChainId) -> set[int]:
         """Seqs that headers of this chain declare lost."""
-        return {
-            seq
-            for key, stored in self.batches.items()
-            if key.chain == chain
-            for loss in stored.opened.header.losses
-            for seq in range(loss.first, loss.last + 1)
-        }
+        headers = [stored.opened.header for key, stored in self.batches.items() if key.chain == chain]
+        losses = [loss for header in headers for loss in header.losses]
+        return {seq for loss in losses for seq in range(loss.first, loss.last + 1)}
+
+    def lost_later(self, chain: ChainId) -> set[int]:
+        """Seqs of this chain that headers of later chains declare lost: not wanted, no part of `upto`."""
+        headers = [stored.opened.header for stored in self.batches.values()]
+        losses = [loss for header in headers for loss in header.ended_losses if loss.chain == chain]
+        return {seq for loss in losses for seq in range(loss.first, loss.last + 1)}
 
     def upto(self, chain: ChainId) -> int:
         filled = {*self.stored_seqs(chain), *self.lost_seqs(chain)}
@@ -223,21 +228,18 @@ class Ledger:
             seq += 1
         return seq
 
-    def known_heads(self) -> dict[ChainId, int]:
-        """Every chain ever heard of, with the highest seq that is known to exist."""
-        heads: dict[ChainId, int] = defaultdict(int)
-        for key, stored in self.batches.items():
-            heads[key.chain] = max(heads[key.chain], key.seq)
-            origin = stored.opened.header.origin
-            if origin is not None and origin.last_head is not None:
-                head = origin.last_head
-                heads[head.chain] = max(heads[head.chain], head.seq)
-        return heads
-
     def receipt(self, chain: ChainId, *, answering: int | None = None) -> bytes:
         return sign_receipt(self.statement(chain, answering=answering), BACKEND_KEY)
 
-    def statement(self, chain: ChainId, *, answering: int | None = None) -> Receipt:
+    def answer(self, question: bytes) -> list[bytes]:
+        """Say of each chain that the box names where it stands."""
+        request = open_standing_request(question, DEVICE_KEYS.get, device=DEVICE)
+        return [
+            sign_receipt(replace(self.statement(chain, sealed=seq), answers=request.nonce), BACKEND_KEY)
+            for chain, seq in request.chains
+        ]
+
+    def statement(self, chain: ChainId, *, answering: int | None = None, sealed: int = 0) -> Receipt:
         self.issued_us += 1
         upto = self.upto(chain)
         at_upto = self.batches.get(BatchKey(chain, upto))
@@ -252,8 +254,8 @@ class Ledger:
         if answering is not None and answering <= upto and BatchKey(chain, answering) in self.batches:
             digest = self.batches[BatchKey(chain, answering)].opened.head_hash
             have.insert(0, Have(first=answering, last=answering, hash=digest))
-        filled = {*stored, *self.lost_seqs(chain)}
-        expected = range(upto + 1, self.known_heads().get(chain, 0) + 1)
+        filled = {*stored, *self.lost_seqs(chain), *self.lost_later(chain)}
+        expected = range(upto + 1, max([sealed, *stored]) + 1)
         missing = ranges(seq for seq in expected if seq not in filled)
         return Receipt(
             device=DEVICE,
@@ -300,6 +302,7 @@ class Box:
         self.plans = plans()
         self.is_connected = False
         self.wire: deque[tuple[BatchKey, bytes]] = deque()  # published, not yet taken by the backend
+        self.questions: deque[bytes] = deque()  # where the chains stand; not yet taken by the backend
         self.sent: list[BatchKey] = []
         self.messages: list[PublishMessage] = []
         self.reports: list[Report] = []
@@ -335,6 +338,7 @@ class Box:
         """The process dies: what was not handed to the spool, and all memory, is gone."""
         self.spool.close()
         self.wire.clear()
+        self.questions.clear()
 
     def reboot(self) -> None:
         self.crash()
@@ -416,6 +420,11 @@ class Box:
     def deliver(self, ledger: Ledger, *, answers: bool = True) -> list[bytes]:
         """Let the backend take everything on the wire; its receipts come back unless they get lost."""
         receipts: list[bytes] = []
+        while self.questions:
+            told = ledger.answer(self.questions.popleft())
+            receipts += told
+            for receipt in told if answers else ():
+                self.receive(receipt)
         while self.wire:
             key, payload = self.wire.popleft()
             receipts.append(ledger.take(payload))
@@ -429,7 +438,11 @@ class Box:
         for _ in range(seconds):
             self.deliver(ledger)
             metrics = self.engine.metrics()
-            if not self.wire and metrics["spool_pending"] == metrics["store_queue"] == 0:
+            if (
+                not self.wire
+                and not self.questions
+                and metrics["spool_pending"] == metrics["store_queue"] == 0
+            ):
                 break
             self.pass_time(1)
 
@@ -439,7 +452,7 @@ class Box:
                 case PublishBatch(key=key):
                     self._publish(key)
                 case PublishMessage():
-                    self.messages.append(effect)
+                    self._send(effect)
                 case Report():
                     self.reports.append(effect)
                 case SetClock():
@@ -451,6 +464,12 @@ class Box:
                         self._submitted[effect.batch.key] = effect.batch
                     self.spool.submit(effect)
         return effects
+
+    def _send(self, message: PublishMessage) -> None:
+        if not is_standing_request(message.payload):
+            self.messages.append(message)
+        elif self.is_connected:
+            self.questions.append(message.payload)
 
     def _publish(self, key: BatchKey) -> None:
         payload = self.spool.fetch(key).result()

@@ -11,7 +11,7 @@ from device.config import UplinkLimits
 from device.effects import StartChain
 from device.events import Urgent
 from device.state import BatchKey
-from protocol.batch import OriginKind, Section
+from protocol.batch import EndedLoss, LossCause, OriginKind, Section
 from protocol.facts import Event, Facts, decode_facts
 from protocol.receipts import Have, RefusalCode, sign_receipt
 from protocol.signals import decode_signals
@@ -225,7 +225,7 @@ def test_a_peer_that_always_contradicts_cannot_make_us_spin(tmp_path: Path) -> N
     box.spool.close()
 
 
-def test_losses_of_the_old_chain_are_told_as_facts_of_the_new_one(box: Box, tmp_path: Path) -> None:
+def test_losses_of_the_old_chain_are_declared_in_headers_of_the_new_one(box: Box, tmp_path: Path) -> None:
     ledger = Ledger()
     fork(box, ledger, tmp_path)
     old = box.image.chain.chain
@@ -238,12 +238,12 @@ def test_losses_of_the_old_chain_are_told_as_facts_of_the_new_one(box: Box, tmp_
     drive(box, 5)
     box.drain(ledger)
     told = [
-        dict(event.fields)
+        loss
         for stored in ledger.batches.values()
-        for event in facts(stored).events
-        if event.name == "chain_batches_lost"
+        for loss in stored.opened.header.ended_losses
+        if loss.cause != LossCause.RESEALED
     ]
-    assert told == [{"chain": old.hex(), "first": lost.seq, "last": lost.seq, "cause": "REFUSED"}]
+    assert told == [EndedLoss(chain=old, first=lost.seq, last=lost.seq, cause=LossCause.REFUSED)]
 
 
 def test_a_backend_that_was_restored_and_also_contradicts_gets_again_what_it_had_confirmed(box: Box) -> None:

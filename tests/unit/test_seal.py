@@ -14,6 +14,7 @@ from device.delivery.statements import StatementBook
 from device.state import BatchKey, BootId, ChainId, ChainRecord, SpoolClass
 from protocol.batch import (
     Counts,
+    EndedLoss,
     Gap,
     GapCause,
     Loss,
@@ -26,7 +27,7 @@ from protocol.batch import (
 )
 from protocol.clock import ClockClass
 from protocol.facts import Facts, decode_facts
-from protocol.limits import LOSSES_MAX
+from protocol.limits import ENDED_LOSSES_MAX, LOSSES_MAX
 from tests.builders.engine import DEVICE, DEVICE_KEY, DEVICE_KEYS, TABLE
 
 CHAIN = ChainRecord(
@@ -146,14 +147,28 @@ def test_more_losses_than_a_header_holds_wait_for_the_next_one() -> None:
     assert sorted(seq for seqs in declared for seq in seqs) == list(range(1, 2 * LOSSES_MAX + 20, 2))
 
 
-def test_a_loss_of_an_older_chain_is_told_as_a_fact() -> None:
+def test_a_loss_of_an_older_chain_is_declared_under_a_key_of_its_own() -> None:
     book = StatementBook()
     book.add_losses(ChainId(b"o" * 16), [(7, 8)], LossCause.DAMAGED)
     batch = sealer().seal(draft(), book=book, dictionary=Dictionary())
-    assert opened(batch.payload).header.losses == ()
-    [fact] = facts_of(batch.payload).events
-    assert fact.name == "chain_batches_lost"
-    assert fact.fields == {"chain": b"o".hex() * 16, "first": 7, "last": 8, "cause": "DAMAGED"}
+    header = opened(batch.payload).header
+    assert header.losses == ()
+    assert header.ended_losses == (
+        EndedLoss(chain=ChainId(b"o" * 16), first=7, last=8, cause=LossCause.DAMAGED),
+    )
+
+
+def test_more_losses_of_older_chains_than_a_header_holds_wait_for_the_next() -> None:
+    book, dictionary, end = StatementBook(), Dictionary(), sealer()
+    book.add_losses(
+        ChainId(b"o" * 16), [(seq, seq) for seq in range(1, 2 * ENDED_LOSSES_MAX, 2)], LossCause.QUOTA
+    )
+    moved = BatchKey(ChainId(b"o" * 16), 500)
+    first = end.seal(draft(replaces=moved), book=book, dictionary=dictionary)
+    second = end.seal(draft(), book=book, dictionary=dictionary)
+    told = [opened(batch.payload).header.ended_losses for batch in (first, second)]
+    assert list(map(len, told)) == [ENDED_LOSSES_MAX, 1]
+    assert told[0][0] == EndedLoss(chain=moved.chain, first=500, last=500, cause=LossCause.RESEALED)
 
 
 def test_touching_losses_are_merged() -> None:
@@ -162,7 +177,7 @@ def test_touching_losses_are_merged() -> None:
     [grown] = book.add_losses(CHAIN.chain, [(4, 6)], LossCause.QUOTA)
     [other] = book.add_losses(CHAIN.chain, [(7, 7)], LossCause.REFUSED)
     assert (grown.number, other.number) == (1, 2)
-    losses = book.draw(CHAIN.chain, 0).losses
+    losses = book.draw(CHAIN.chain).losses
     assert [(loss.first, loss.last, loss.cause) for loss in losses] == [
         (3, 6, LossCause.QUOTA),
         (7, 7, LossCause.REFUSED),
@@ -173,9 +188,9 @@ def test_a_statement_whose_declaring_batch_is_gone_is_made_again() -> None:
     book = StatementBook()
     book.add_losses(CHAIN.chain, [(3, 3)], LossCause.QUOTA)
     key = BatchKey(CHAIN.chain, 9)
-    book.mark_declared(book.draw(CHAIN.chain, 0).statements, key)
+    book.mark_declared(book.draw(CHAIN.chain).statements, key)
     assert not book.has_open
-    assert book.unsaid(CHAIN.chain, [(1, 5)]) == [(1, 2), (4, 5)]
+    assert book.unsaid(CHAIN.chain, [(1, 5)]) == ((1, 2), (4, 5))
     [again] = book.reopen([key])
     assert again.declared_in is None
     assert book.has_open
@@ -185,10 +200,10 @@ def test_a_statement_under_a_receipt_is_forgotten() -> None:
     book = StatementBook()
     book.add_losses(CHAIN.chain, [(3, 3)], LossCause.QUOTA)
     key = BatchKey(CHAIN.chain, 9)
-    book.mark_declared(book.draw(CHAIN.chain, 0).statements, key)
+    book.mark_declared(book.draw(CHAIN.chain).statements, key)
     book.forget([key])
     assert book.reopen([key]) == ()
-    assert book.unsaid(CHAIN.chain, [(3, 3)]) == [(3, 3)]
+    assert book.unsaid(CHAIN.chain, [(3, 3)]) == ((3, 3),)
 
 
 def definitions() -> Dictionary:
