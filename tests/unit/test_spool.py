@@ -344,6 +344,19 @@ def test_a_newer_schema_is_refused_and_left_alone(opened: Opened, home: Path) ->
     assert path.read_bytes() == before
 
 
+def test_an_older_schema_is_carried_forward_with_all_it_holds(opened: Opened, home: Path) -> None:
+    [batch] = opened.store()
+    opened.spool.close()
+    connection = sqlite3.connect(home / "spool.sqlite")
+    connection.execute("ALTER TABLE chain DROP COLUMN moved")
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    again = Opened(home)
+    assert [entry.key for entry in again.image.index] == [batch.key]
+    assert again.image.chain.moved == ()
+    again.spool.close()
+
+
 def test_two_agents_cannot_share_a_spool(opened: Opened, home: Path) -> None:
     opened.store()
     with pytest.raises(SpoolError, match="another process uses this spool"):
