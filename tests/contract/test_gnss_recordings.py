@@ -79,7 +79,8 @@ class Instant:
         if self.fix.utc_us != utc_us(self.tpv.get("time")):
             found.append("utc_us")
         for ours, theirs, scale, tolerance in FIELDS:
-            value, said = getattr(self.fix, ours), self.tpv.get(theirs)
+            value: int | None = getattr(self.fix, ours)
+            said: Any = self.tpv.get(theirs)
             if (value is None) != (said is None) or (
                 value is not None and abs(value - said * scale) > tolerance + 1e-6
             ):

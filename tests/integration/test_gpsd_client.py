@@ -107,7 +107,7 @@ def test_a_quiet_gpsd_is_asked_and_stays_when_it_answers() -> None:
         caller.asked()
         assert caller.asked() == b"?DEVICES;\n"
         caller.say(b'{"class":"DEVICES","devices":[]}\r\n')
-        assert inbox.until(GnssLine, lambda line: b"DEVICES" in line.data)
+        assert b"DEVICES" in inbox.until(GnssLine, lambda line: b"DEVICES" in line.data).data
         caller.hang_up()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from device.state import SealedBatch
+    from device.effects import SealedBatch
     from protocol.facts import Event
 
 ROLLOVER = dt.timedelta(weeks=1_024)
