@@ -1,7 +1,7 @@
 """A real mosquitto as a process: started with the configuration that the product writes, crashed, reloaded.
 
 Example:
-    with Mosquitto(plan, log=tmp_path / "broker.log") as broker:
+    with Mosquitto(tmp_path / "broker", port=port, log=tmp_path / "broker.log") as broker:
         broker.kill()
         broker.start()
 """
@@ -14,11 +14,13 @@ import random
 import shutil
 import signal
 import socket
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from backend.domain.broker_rules import CONFIGURATION, BrokerPlan
 from simulators.processes import Process
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READY = r"mosquitto version \S+ running"
 RELOADING = "Reloading config"
@@ -48,21 +50,17 @@ class Mosquitto:
     """The broker; a context manager that starts and stops it.
 
     Args:
-        plan: what its configuration was written from.
+        folder: what `tbox backend broker config` has written.
+        port: where it listens.
         log: where its messages go.
     """
 
-    def __init__(self, plan: BrokerPlan, *, log: Path) -> None:
+    def __init__(self, folder: Path, *, port: int, log: Path) -> None:
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         assert program is not None, "see `need`"
-        self.plan = plan
-        self.folder = Path(plan.folder)
-        self.process = Process("mosquitto", [program, "-c", str(self.folder / CONFIGURATION)], log=log)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self.plan.port
+        self.folder = folder
+        self.port = port
+        self.process = Process("mosquitto", [program, "-c", str(folder / CONFIGURATION)], log=log)
 
     def start(self) -> None:
         """Start it, and wait until it listens."""

@@ -138,7 +138,7 @@ class Site:
             )
         if more:
             _change(folder / "broker" / CONFIGURATION, more)
-        self.broker = Mosquitto(plan, log=folder / "mosquitto.log")
+        self.broker = Mosquitto(folder / "broker", port=plan.port, log=folder / "mosquitto.log")
         self._seed = 0
 
     def __enter__(self) -> Self:

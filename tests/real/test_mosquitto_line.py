@@ -1,0 +1,71 @@
+"""The whole line on a real mosquitto: real agent, bridge and backend, mutual TLS of our own authority."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulators import checkers
+from simulators.demo.drive import is_accounted
+from tests.builders.mosquitto_line import Line
+from tests.builders.mosquitto_site import until
+from tests.conftest import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+DRIVE_SECONDS = 20  # then the car is locked and its bus sleeps: what it said can be counted
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    need("mosquitto")
+    with Line(tmp_path, seconds=DRIVE_SECONDS) as made:
+        made.set_off()
+        yield made
+
+
+def test_a_broker_that_crashes_and_forgets_costs_nothing_in_the_end(line: Line) -> None:
+    """kill -9 takes every session and queue since the last snapshot; what had a PUBACK is sent again."""
+    for _ in range(3):
+        line.drive_until_stored(4)
+        line.broker.kill()
+        until(lambda: line.reading("uplink_connected") == 0)
+        line.broker.start()
+    line.drive_until_stored(4)
+
+    def is_whole() -> bool:
+        sent = line.car.adapter.counters.sent_this_opening
+        stored = line.stored.batches()
+        return is_accounted(stored, boot=stored[-1].boot, sent=sent) and not checkers.chain_problems(stored)
+
+    until(is_whole, seconds=60)
+    until(lambda: line.reading("spool_pending") == 0)
+    stored = line.stored.batches()
+    assert {batch.result for batch in stored} == {"verified"}
+    assert max(Counter((batch.chain, batch.seq) for batch in stored).values()) == 1
+    assert checkers.accounting_problems(stored) == []
+
+
+def test_a_revoked_box_gets_no_receipt_says_so_and_keeps_its_batches(line: Line) -> None:
+    """The broker still acknowledges what it drops; only receipts tell the box the truth."""
+    line.drive_until_stored(4)
+    line.api.post(f"/v1/devices/{line.box.device}/revoke")
+    before = len(line.stored.batches())
+    line.broker.reload()
+    line.box.agent.wait_for_line("no receipts come")
+    until(lambda: line.reading("spool_pending") > 4)
+    receipted = line.reading("batches_receipted")
+    line.broker.stop()
+    line.broker.start()
+    line.box.agent.wait_for_line(r"uplink lost: reason=(refused|closed)[^\n]*\n(?!.*uplink connected)")
+    line.box.agent.stop()
+    assert len(line.stored.batches()) <= before + 2  # what was on its way before the broker was told
+    assert line.box.spool().pending > 4
+    assert line.reading("batches_receipted") == receipted
