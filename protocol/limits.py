@@ -357,6 +357,16 @@ DBC_SELECTOR_VALUES_MAX = 65_536
 """Selector values of one DBC message, those of nested switches multiplied: one 16-bit selector with a range for
 all of its values; cantools expands ranges and keeps a codec for each value."""
 
+DBC_VERBATIM_CHARS_MAX = 524_288
+"""Characters of a DBC that cantools reads as it stands: the largest at hand has 0.4 MB. Of a longer one it gets
+what decoding needs; its parser takes some 500 bytes of memory for each byte of text."""
+
+DBC_VALUE_TEXTS_MAX = 65_536
+"""Value texts of one DBC: twenty times the most at hand; beyond them the texts are left out, numbers stay."""
+
+DBC_BROKEN_MAX = 10_000
+"""Statements of one DBC that are none: a file with more is something else."""
+
 DBC_FINDINGS_MAX = 1_000
 """Findings listed for one DBC: more than a person reads; the rest is counted."""
 

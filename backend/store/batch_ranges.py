@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, or_, select
 
 from backend.domain.batch_time import TimeSource
-from backend.store.batches import BATCH, BatchRef, StoredBatch, stored_batch
+from backend.store.batches import BATCH, BatchRef, StoredBatch, select_batches, stored_batch
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +27,7 @@ def batches_in_chain(
 ) -> list[StoredBatch]:
     """Return the batches first … last of a chain that are stored, ascending."""
     query = (
-        select(BATCH)
+        select_batches()
         .where(BATCH.c.chain_ref == chain_ref, BATCH.c.seq >= first, BATCH.c.seq <= last)
         .order_by(BATCH.c.seq)
     )
@@ -47,7 +47,7 @@ def page_of_batches(
     to_us: int | None = None,
 ) -> list[StoredBatch]:
     """Return batches after `after`, by chain and number, perhaps only those of a time range."""
-    query = select(BATCH).where(BATCH.c.org_id == org_id, BATCH.c.chain_ref.in_(list(chain_refs)))
+    query = select_batches().where(BATCH.c.org_id == org_id, BATCH.c.chain_ref.in_(list(chain_refs)))
     if from_us is not None:
         query = query.where(BATCH.c.utc_end_us >= from_us)
     if to_us is not None:
@@ -84,7 +84,7 @@ def batches_starting(
 ) -> list[StoredBatch]:
     """Return the timed batches of some chains that start within [from_us, to_us), by start, chain, number."""
     query = (
-        select(BATCH)
+        select_batches()
         .where(
             BATCH.c.chain_ref.in_(list(chain_refs)),
             BATCH.c.utc_start_us >= from_us,

@@ -7,26 +7,20 @@ Rules:
   body is null was erased; one without a row was withheld by the box.
 - `utc_start_us` is what the product believes, by `backend.domain.batch_time`; the box's own claim stays in
   the header. Null is unknown.
-- Bytes are never re-encoded on their way in or out.
+- Bytes are never re-encoded on their way in or out, and a row is not written again once it is stored, but
+  for a time that is inferred later and for a body that is erased. Where a batch stands on its way into the
+  derived tables is kept apart, in `batch_queue`: on PostgreSQL an update writes the whole row anew.
+- On PostgreSQL batch and batch_section are partitioned by the month of `received_us`, sections by retention
+  before that: see `backend.store.partitions`. Uniqueness is batch_key's and the chain lock's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    LargeBinary,
-    SmallInteger,
-    String,
-    Table,
-    select,
-)
+from sqlalchemy import Column, Index, LargeBinary, SmallInteger, String, Table, and_, func, select
 from sqlmodel import SQLModel
 
 from backend.domain.batch_time import TimeSource
@@ -38,7 +32,7 @@ from backend.store.ref_list import ref_list, same_ref
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Row
+    from sqlalchemy import Row, Select
     from sqlmodel import Session
 
 _IN_MAX = 400  # parameters of one IN list, well below SQLite's limit of 32,766 and kind to the planner
@@ -52,10 +46,10 @@ class Retention(IntEnum):
 
 
 class DecodeState(IntEnum):
-    """Where a batch stands on its way into the derived tables; the number is stored."""
+    """Where a batch stands on its way into the derived tables; the number is stored, but for DONE."""
 
     PENDING = 0
-    DONE = 1
+    DONE = 1  # it is not in the queue
     UNDECODABLE = 2  # a group has no dictionary yet
     UNTIMED = 3  # no UTC yet
     UNREADABLE = 4  # authentic, but a section is not what its number promises
@@ -87,13 +81,9 @@ BATCH = Table(
     Column("utc_start_us", Microseconds),
     Column("utc_end_us", Microseconds),
     Column("time_source", SmallInteger, nullable=False),
-    Column("decode_state", SmallInteger, nullable=False),
-    Column("retention", SmallInteger, nullable=False),
     Column("header", LargeBinary, nullable=False),
     owned_by_chain(),
     Index("ix_batch_time", "chain_ref", "utc_start_us"),
-    Index("ix_batch_decode", "decode_state", "received_us"),
-    Index("ix_batch_boot", "boot"),
 )
 
 BATCH_SECTION = Table(
@@ -105,11 +95,23 @@ BATCH_SECTION = Table(
     Column("org_id", String(ORG_ID_CHARS), nullable=False),
     Column("received_us", Microseconds, nullable=False),
     Column("retention", SmallInteger, nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("is_projected", Boolean, nullable=False),  # whether the derived tables have it
     Column("erased_us", Microseconds),
     Column("body", LargeBinary),
     owned_by_chain(),
+)
+
+BATCH_QUEUE = Table(
+    "batch_queue",
+    SQLModel.metadata,
+    Column("chain_ref", RowId, primary_key=True, autoincrement=False),
+    Column("seq", RowId, primary_key=True, autoincrement=False),
+    Column("org_id", String(ORG_ID_CHARS), nullable=False),
+    Column("received_us", Microseconds, nullable=False),
+    Column("boot", LargeBinary(16), nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("sections", SmallInteger, nullable=False),  # bit n: section n is not in the derived tables yet
+    owned_by_chain(),
+    Index("ix_batch_queue_state", "state", "received_us"),
 )
 
 BatchRef = tuple[int, int]
@@ -144,10 +146,16 @@ def add_batches(
     keys: Sequence[Mapping[str, object]],
     batches: Sequence[Mapping[str, object]],
     sections: Sequence[Mapping[str, object]],
+    queue: Sequence[Mapping[str, object]],
 ) -> None:
     """Write the rows of one group, keys first: a number that is taken fails the transaction."""
     connection = session.connection()
-    for table, rows in ((BATCH_KEY, keys), (BATCH, batches), (BATCH_SECTION, sections)):
+    for table, rows in (
+        (BATCH_KEY, keys),
+        (BATCH, batches),
+        (BATCH_SECTION, sections),
+        (BATCH_QUEUE, queue),
+    ):
         if rows:
             connection.execute(table.insert(), list(rows))
 
@@ -198,8 +206,15 @@ def by_chain(refs: Iterable[BatchRef]) -> Iterator[tuple[int, list[int]]]:
             yield chain_ref, ordered[at : at + _IN_MAX]
 
 
+def select_batches() -> Select[tuple[Any, ...]]:
+    """Return the query for batches as `stored_batch` reads them; the caller says which."""
+    state = func.coalesce(BATCH_QUEUE.c.state, int(DecodeState.DONE)).label("decode_state")
+    is_same = and_(BATCH_QUEUE.c.chain_ref == BATCH.c.chain_ref, BATCH_QUEUE.c.seq == BATCH.c.seq)
+    return select(BATCH, state).select_from(BATCH.outerjoin(BATCH_QUEUE, is_same))
+
+
 def stored_batch(row: Row[tuple[object, ...]]) -> StoredBatch:
-    """Return a row of `batch` as a value."""
+    """Return a row of `select_batches` as a value."""
     return StoredBatch(
         chain_ref=row.chain_ref,
         seq=row.seq,

@@ -4,7 +4,8 @@ Rules:
 - `chain_ref` is our short name for (device, chain) in the rows of batches; the database refuses a row whose
   organisation is not the chain's.
 - `load_chains` locks the rows (PostgreSQL; SQLite's writer is alone anyway), in the order of `chain_ref`,
-  so that two bridges never decide on one chain at the same time nor wait for each other in a circle.
+  so that two bridges never decide on one chain at the same time nor wait for each other in a circle. The lock
+  lets others refer to the chain meanwhile, or the derived tables would wait for ingest.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _find(
         .where(CHAIN.c.chain.in_({chain for _, chain in wanted}))
         .order_by(CHAIN.c.chain_ref)
     )
-    rows = session.connection().execute(query.with_for_update() if is_locking else query)
+    rows = session.connection().execute(query.with_for_update(key_share=True) if is_locking else query)
     chains = (_stored_chain(row) for row in rows)
     return {(at.device_id, at.chain): at for at in chains if (at.device_id, at.chain) in wanted}
 

@@ -135,8 +135,8 @@ _POSTGRESQL_SETTINGS: Final = (
     f"SET lock_timeout = {DATABASE_BUSY_MS_MAX}",
     f"SET idle_in_transaction_session_timeout = {DATABASE_IDLE_MS_MAX}",
     # Only a server that would answer before the disk has it is overruled; a stricter one is left alone.
-    "SELECT set_config('synchronous_commit', 'on', false) FROM pg_settings"
-    " WHERE name = 'synchronous_commit' AND setting = 'off'",
+    """SELECT set_config('synchronous_commit', 'on', false) FROM pg_settings
+       WHERE name = 'synchronous_commit' AND setting = 'off'""",
 )
 
 

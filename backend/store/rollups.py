@@ -1,141 +1,173 @@
-"""Minute roll-ups as stored: one row per signal and minute, combined on write."""
+"""Minute roll-ups as stored: one row per signal and block of twenty minutes, combined on write.
+
+The caller has the device to himself (`backend.store.batch_queue.own_devices`), so no two writers combine into
+one block at the same time.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Float,
-    ForeignKey,
-    Integer,
-    String,
-    Table,
-    and_,
-    delete,
-    or_,
-    select,
-)
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, delete, select
 from sqlmodel import SQLModel
 
-from backend.domain.rollup import MinutePart, combine
-from backend.store.columns import ORG_ID_CHARS, Microseconds, RowId
+from backend.domain.rollup import BLOCK_MINUTES, combined, pack_block, unpack_block
+from backend.store.columns import ORG_ID_CHARS, RowId
 from backend.store.upsert import insert
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from sqlmodel import Session
 
-ROLLUP_MINUTE = Table(
-    "rollup_minute",
+    from backend.domain.rollup import MinutePart
+    from protocol.dictionary import ColumnDef
+
+ROLLUP_BLOCK = Table(
+    "rollup_block",
     SQLModel.metadata,
     Column(
         "signal_ref", RowId, ForeignKey("device_signal.signal_ref"), primary_key=True, autoincrement=False
     ),
-    Column("minute", Integer, primary_key=True, autoincrement=False),
+    Column("block", Integer, primary_key=True, autoincrement=False),  # whole twenty minutes since the epoch
     Column("org_id", String(ORG_ID_CHARS), nullable=False),
-    Column("count", Integer, nullable=False),
-    Column("least", Float(53), nullable=False),
-    Column("most", Float(53), nullable=False),
-    Column("last", Float(53), nullable=False),
-    Column("last_us", Microseconds, nullable=False),
-    Column("sum_raw", BigInteger, nullable=False),
-    Column("sum_physical", Float(53), nullable=False),
+    Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
-_VALUES = ("count", "least", "most", "last", "last_us", "sum_raw", "sum_physical")
-
-SignalMinute = tuple[int, int]
-"""(signal_ref, minute)."""
+_REFS_AT_ONCE: Final = 400  # parameters of one IN list
 
 
-def add_parts(session: Session, parts: Iterable[tuple[str, int, MinutePart]]) -> None:
-    """Combine parts, given as (organisation, signal_ref, part), into the stored minutes."""
-    gathered: dict[SignalMinute, MinutePart] = {}
-    org_of: dict[int, str] = {}
-    for org_id, signal_ref, part in parts:
-        name = (signal_ref, part.minute)
-        gathered[name] = combine(gathered[name], part) if name in gathered else part
-        org_of[signal_ref] = org_id
+def add_parts(
+    session: Session, parts: Mapping[int, list[MinutePart]], *, columns: Mapping[int, tuple[str, ColumnDef]]
+) -> None:
+    """Combine parts into the stored blocks.
+
+    Args:
+        session: A writing session that has the devices to itself.
+        parts: By signal_ref, in any order.
+        columns: (organisation, definition) by signal_ref.
+    """
+    gathered: dict[tuple[int, int], list[MinutePart]] = {}
+    for signal_ref, added in parts.items():
+        for part in combined(added):
+            gathered.setdefault((signal_ref, part.minute // BLOCK_MINUTES), []).append(part)
     if not gathered:
         return
-    connection = session.connection()
-    minutes = {minute for _, minute in gathered}
-    rows = connection.execute(
-        select(ROLLUP_MINUTE)
-        .where(
-            ROLLUP_MINUTE.c.signal_ref.in_(sorted(org_of)),
-            ROLLUP_MINUTE.c.minute >= min(minutes),
-            ROLLUP_MINUTE.c.minute <= max(minutes),
-        )
-        .with_for_update()
-    )
-    for row in rows:
-        name = (row.signal_ref, row.minute)
-        if name in gathered:
-            stored = MinutePart(minute=row.minute, **{value: getattr(row, value) for value in _VALUES})
-            gathered[name] = combine(stored, gathered[name])
-    statement = insert(session, ROLLUP_MINUTE)
+    for (signal_ref, block), body in _load(session, gathered):
+        stored = unpack_block(columns[signal_ref][1], block, body)
+        gathered[signal_ref, block] = combined((*stored, *gathered[signal_ref, block]))
+    statement = insert(session, ROLLUP_BLOCK)
     statement = statement.on_conflict_do_update(
-        index_elements=["signal_ref", "minute"], set_={value: statement.excluded[value] for value in _VALUES}
+        index_elements=["signal_ref", "block"], set_={"body": statement.excluded["body"]}
     )
-    connection.execute(
+    session.connection().execute(
         statement,
         [
-            {"signal_ref": signal_ref, "minute": minute, "org_id": org_of[signal_ref]}
-            | {value: getattr(part, value) for value in _VALUES}
-            for (signal_ref, minute), part in sorted(gathered.items())
+            {
+                "signal_ref": signal_ref,
+                "block": block,
+                "org_id": columns[signal_ref][0],
+                "body": pack_block(minutes),
+            }
+            for (signal_ref, block), minutes in sorted(gathered.items())
         ],
     )
+
+
+def _load(session: Session, wanted: Collection[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """Yield the wanted (signal_ref, block) that are stored, with their bodies."""
+    by_block: dict[int, list[int]] = {}
+    for signal_ref, block in wanted:
+        by_block.setdefault(block, []).append(signal_ref)
+    for block, refs in sorted(by_block.items()):
+        for at in range(0, len(refs), _REFS_AT_ONCE):
+            rows = session.connection().execute(
+                select(ROLLUP_BLOCK.c.signal_ref, ROLLUP_BLOCK.c.body).where(
+                    ROLLUP_BLOCK.c.signal_ref.in_(refs[at : at + _REFS_AT_ONCE]),
+                    ROLLUP_BLOCK.c.block == block,
+                )
+            )
+            yield from (((signal_ref, block), bytes(body)) for signal_ref, body in rows)
 
 
 def page_of_rollups(
     session: Session,
     *,
     org_id: str,
-    signal_refs: Collection[int],
+    columns: Mapping[int, ColumnDef],
     from_minute: int,
     to_minute: int,
     after: tuple[int, int] | None,
     limit: int,
 ) -> list[tuple[int, MinutePart]]:
-    """Return (signal_ref, minute) rows of some signals in [from_minute, to_minute), by minute and signal.
+    """Return (signal_ref, minute) parts of some signals in [from_minute, to_minute), by minute and signal.
 
     Args:
         session: Any session.
         org_id: Whose rows.
-        signal_refs: Which signals.
+        columns: Which signals, by signal_ref.
         from_minute: Minutes since the epoch, included.
         to_minute: Excluded.
         after: (minute, signal_ref) of the last row seen.
         limit: At most this many rows.
     """
-    query = select(ROLLUP_MINUTE).where(
-        ROLLUP_MINUTE.c.org_id == org_id,
-        ROLLUP_MINUTE.c.signal_ref.in_(list(signal_refs)),
-        ROLLUP_MINUTE.c.minute >= from_minute,
-        ROLLUP_MINUTE.c.minute < to_minute,
-    )
-    if after is not None:
-        minute, signal_ref = after
-        query = query.where(
-            or_(
-                ROLLUP_MINUTE.c.minute > minute,
-                and_(ROLLUP_MINUTE.c.minute == minute, ROLLUP_MINUTE.c.signal_ref > signal_ref),
+    if not columns or from_minute >= to_minute:
+        return []
+    found: list[tuple[int, MinutePart]] = []
+    first = (after or (from_minute, -1))[0]
+    for block, bodies in _blocks(
+        session,
+        org_id=org_id,
+        signal_refs=columns,
+        first=first // BLOCK_MINUTES,
+        last=(to_minute - 1) // BLOCK_MINUTES,
+        limit=limit,
+    ):
+        minutes = [
+            (signal_ref, part)
+            for signal_ref, body in bodies
+            for part in unpack_block(columns[signal_ref], block, body)
+            if from_minute <= part.minute < to_minute and (after is None or (part.minute, signal_ref) > after)
+        ]
+        found += sorted(minutes, key=lambda at: (at[1].minute, at[0]))
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def _blocks(
+    session: Session, *, org_id: str, signal_refs: Collection[int], first: int, last: int, limit: int
+) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+    """Yield (block, [(signal_ref, body)]) ascending, each block with all of its signals."""
+    at_once = len(signal_refs) + limit // BLOCK_MINUTES + 1  # one whole block at least
+    while True:
+        rows = (
+            session.connection()
+            .execute(
+                select(ROLLUP_BLOCK.c.block, ROLLUP_BLOCK.c.signal_ref, ROLLUP_BLOCK.c.body)
+                .where(
+                    ROLLUP_BLOCK.c.org_id == org_id,
+                    ROLLUP_BLOCK.c.signal_ref.in_(list(signal_refs)),
+                    ROLLUP_BLOCK.c.block >= first,
+                    ROLLUP_BLOCK.c.block <= last,
+                )
+                .order_by(ROLLUP_BLOCK.c.block, ROLLUP_BLOCK.c.signal_ref)
+                .limit(at_once)
             )
+            .all()
         )
-    query = query.order_by(ROLLUP_MINUTE.c.minute, ROLLUP_MINUTE.c.signal_ref).limit(limit)
-    return [
-        (row.signal_ref, MinutePart(minute=row.minute, **{value: getattr(row, value) for value in _VALUES}))
-        for row in session.connection().execute(query)
-    ]
+        blocks: dict[int, list[tuple[int, bytes]]] = {}
+        for block, signal_ref, body in rows:
+            blocks.setdefault(block, []).append((signal_ref, bytes(body)))
+        is_all = len(rows) < at_once
+        if not is_all:
+            first, _ = blocks.popitem()  # the last one may have been cut
+        yield from blocks.items()
+        if is_all:
+            return
 
 
-def forget_rollups(session: Session, *, signal_refs: Collection[int]) -> None:
+def forget_rollups(session: Session, *, signal_refs: Iterable[int]) -> None:
     """Delete the roll-ups of some signals, before they are derived anew."""
-    session.connection().execute(
-        delete(ROLLUP_MINUTE).where(ROLLUP_MINUTE.c.signal_ref.in_(list(signal_refs)))
-    )
+    session.connection().execute(delete(ROLLUP_BLOCK).where(ROLLUP_BLOCK.c.signal_ref.in_(list(signal_refs))))

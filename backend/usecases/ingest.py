@@ -8,6 +8,8 @@ Rules:
 - Bytes that do not verify are counted by cause, never answered: see `backend.domain.ingest`.
 - A message sent again changes nothing and gets its receipt again.
 - One message never spoils another: all that can be wrong with one is a value here, not an exception.
+- Several bridges take in the same chains: each locks the chains of its group. Where another was faster all
+  the same, the whole group is judged again, and what the other stored is a duplicate then.
 
 It knows no MQTT: `backend.bridge` brings messages in and carries answers out.
 
@@ -25,6 +27,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from backend.store.batch_signers import load_signers
+from backend.store.contention import in_transaction
 from backend.store.quarantine import QuarantinedBatch
 from backend.usecases.ingest_group import IngestGroup
 from protocol.batch import SignedRefusalError, open_batch
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from backend.store.batch_signers import Signers
     from backend.store.database import Database
     from protocol.envelope import Signer
+    from protocol.receipts import Receipt
 
 UNKNOWN_DEVICE = "UNKNOWN_DEVICE"
 REVOKED_DEVICE = "REVOKED_DEVICE"
@@ -91,15 +95,18 @@ def ingest(database: Database, messages: Sequence[Inbound], *, signer: Signer, n
 
     Raises:
         OperationalError: The database does not answer; nothing was stored, the group may be given again.
-        IntegrityError: Another process stored one of the numbers meanwhile; nothing was stored, give it
-            again.
     """
     assert len(messages) <= GROUP_COMMIT_MESSAGES_MAX, "the bridge groups within the limit"
-    with database.writing() as session, session.begin():
+
+    def take() -> tuple[IngestGroup, list[Outbound], list[Receipt]]:
         group, times = _open(session, messages, signer=signer, now_us=now_us)
         group.judge(session)
         receipts = group.receipts(session)
         group.write(session)
+        return group, times, receipts
+
+    with database.writing() as session:
+        group, times, receipts = in_transaction(session, take)
     answers = [
         Outbound(topic=down_topic(receipt.device, Down.RECEIPT), payload=sign_receipt(receipt, signer))
         for receipt in receipts

@@ -26,7 +26,7 @@ from backend.domain.integrity import (
     filled_holes,
 )
 from backend.domain.receipting import Question, build_receipt, hash_points
-from backend.store.batch_queue import set_pending
+from backend.store.batch_queue import sections_mask, set_pending
 from backend.store.batches import DecodeState, Retention, add_batches, load_held, load_links
 from backend.store.chains import count_chains, known_chains, load_chains, opened_chains, save_chains
 from backend.store.integrity_events import add_events, reported_holes
@@ -76,7 +76,8 @@ class IngestGroup:
         self._keys: list[dict[str, object]] = []
         self._batches: list[dict[str, object]] = []
         self._sections: list[dict[str, object]] = []
-        self._released: list[tuple[int, int]] = []
+        self._queue: list[dict[str, object]] = []
+        self._released: list[dict[str, object]] = []
 
     def add(self, batch: OpenedBatch, payload: bytes) -> None:
         """Take a verified batch into the group."""
@@ -163,7 +164,7 @@ class IngestGroup:
                 self._store(name, chain, batch)
             case Verdict.RELEASE:
                 self._add_sections(chain, batch, decision.sections)
-                self._released.append((chain.chain_ref, header.seq))
+                self._released.append(self._waiting(chain, batch, decision.sections))
                 event = event_of_release(batch, sections=decision.sections)
                 self._events.append((chain.org_id, chain.chain_ref, event))
             case Verdict.REFUSE:
@@ -203,12 +204,11 @@ class IngestGroup:
                 "utc_start_us": time.start_us,
                 "utc_end_us": time.end_us,
                 "time_source": int(time.source),
-                "decode_state": int(DecodeState.PENDING),
-                "retention": int(Retention.FACTS),
                 "header": batch.sign1.raw,
             }
         )
         self._add_sections(chain, batch, batch.sections)
+        self._queue.append(self._waiting(chain, batch, batch.sections))
         known = self._opened_before.get(header.device, [])
         events = events_of_stored(header, received_us=self.now_us, known_chains=known)
         self._events += [(chain.org_id, chain.chain_ref, event) for event in events]
@@ -231,6 +231,18 @@ class IngestGroup:
             if ended is not None:
                 self._events.append((ended.org_id, ended.chain_ref, event))
 
+    def _waiting(self, chain: StoredChain, batch: OpenedBatch, sections: Iterable[int]) -> dict[str, object]:
+        """Return the row that queues sections of a batch for the derived tables."""
+        return {
+            "chain_ref": chain.chain_ref,
+            "seq": batch.header.seq,
+            "org_id": chain.org_id,
+            "received_us": self.now_us,
+            "boot": batch.header.boot,
+            "state": int(DecodeState.PENDING),
+            "sections": sections_mask(sections),
+        }
+
     def _add_sections(self, chain: StoredChain, batch: OpenedBatch, sections: Iterable[int]) -> None:
         for section in sections:
             body = batch.sections[section]
@@ -242,8 +254,6 @@ class IngestGroup:
                     "org_id": chain.org_id,
                     "received_us": self.now_us,
                     "retention": int(Retention.FACTS if section == Section.FACTS else Retention.FINE),
-                    "size": len(body),
-                    "is_projected": False,
                     "erased_us": None,
                     "body": body,
                 }
@@ -285,7 +295,9 @@ class IngestGroup:
 
     def write(self, session: Session) -> None:
         """Write everything; the caller commits."""
-        add_batches(session, keys=self._keys, batches=self._batches, sections=self._sections)
+        add_batches(
+            session, keys=self._keys, batches=self._batches, sections=self._sections, queue=self._queue
+        )
         set_pending(session, self._released)
         for name in self._had_holes:
             chain = self._chains[name]

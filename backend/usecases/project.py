@@ -3,9 +3,10 @@
 Rules:
 - The derived tables are never the truth: all of it can be deleted and derived again from the batches, and
   comes out the same (`rebuild`).
-- A batch's place in the queue is its own `decode_state`; a section's, `is_projected`. Both change in the
-  transaction that writes what was derived, so each section counts exactly once, whatever crashes, and however
-  many bridges commit out of order.
+- What waits stands in the queue: which batch, and which of its sections. It changes in the transaction that
+  writes what was derived, so each section counts exactly once, whatever crashes, and however many bridges
+  commit out of order.
+- A transaction has the devices it derives from to itself; those another one has are left to it.
 - A batch waits without blocking others: UNDECODABLE until its dictionary comes, UNTIMED until a batch of
   its boot has a clock, then it is queued again.
 - What is authentic but cannot be read becomes an integrity event.
@@ -23,10 +24,13 @@ from typing import TYPE_CHECKING
 from backend.domain.batch_time import BatchTime, TimeSource, anchor_of, batch_time
 from backend.domain.decoding import check_times, decode_groups
 from backend.domain.integrity import IntegrityEvent, IntegrityKind
-from backend.domain.rollup import MinutePart, minute_parts
+from backend.domain.rollup import group_parts
 from backend.store.batch_queue import (
+    own_devices,
     pending_batches,
+    put_times,
     requeue,
+    sections_mask,
     settle_batches,
     unprojected_sections,
 )
@@ -37,6 +41,7 @@ from backend.store.chains import (
     refs_of_devices,
     widen_span,
 )
+from backend.store.contention import in_transaction
 from backend.store.dictionaries import (
     announce_groups,
     fingerprint,
@@ -68,26 +73,35 @@ if TYPE_CHECKING:
 
     from backend.domain.batch_time import BootAnchor
     from backend.domain.decoding import DecodedGroup
+    from backend.domain.rollup import MinutePart
     from backend.store.database import Database
     from protocol.batch import BatchHeader
-    from protocol.dictionary import GroupDef
+    from protocol.dictionary import ColumnDef, GroupDef
 
-_DERIVED_FROM = (Section.FACTS, Section.SIGNALS, Section.FIXES)
 _POSITION_MODE_MIN = 2  # a two-dimensional fix is the least that has a position
 
 
 def project(database: Database, *, now_us: int, limit: int = PROJECT_BATCHES_MAX) -> int:
-    """Project the next batches in one transaction; return how many there were, 0 when none waits.
+    """Project the next batches in one transaction; return how many, 0 when none waits that is free to take.
 
     Args:
         database: Where.
         now_us: UTC in µs, for events that are found.
         limit: At most this many batches.
     """
-    with database.writing() as session, session.begin():
-        batches = pending_batches(session, limit=limit)
-        if batches:
-            _Projection(session, batches, now_us=now_us).run()
+    with database.writing() as session:
+        return in_transaction(session, lambda: _project_next(session, now_us=now_us, limit=limit))
+
+
+def _project_next(session: Session, *, now_us: int, limit: int) -> int:
+    pending = pending_batches(session, limit=limit)
+    if not pending:
+        return 0
+    chains = chains_by_ref(session, chain_refs={batch.chain_ref for batch in pending})
+    owned = own_devices(session, {chain.device_id for chain in chains.values()})
+    batches = [batch for batch in pending if chains[batch.chain_ref].device_id in owned]
+    if batches:
+        _Projection(session, batches, chains, now_us=now_us).run()
     return len(batches)
 
 
@@ -98,6 +112,7 @@ class _Task:
     batch: StoredBatch
     chain: StoredChain
     header: BatchHeader
+    waiting: int
     sections: dict[int, bytes]
     time: BatchTime
     state: DecodeState = DecodeState.DONE
@@ -112,11 +127,17 @@ class _Task:
 class _Projection:
     """One transaction's worth of batches."""
 
-    def __init__(self, session: Session, batches: list[StoredBatch], *, now_us: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        batches: list[StoredBatch],
+        chains: Mapping[int, StoredChain],
+        *,
+        now_us: int,
+    ) -> None:
         self._session = session
         self._now_us = now_us
-        chains = chains_by_ref(session, chain_refs={batch.chain_ref for batch in batches})
-        sections = unprojected_sections(session, [batch.ref for batch in batches], only=_DERIVED_FROM)
+        waiting = unprojected_sections(session, [batch.ref for batch in batches])
         headers = [
             decode_header(read_sign1(batch.header, max_bytes=HEADER_BYTES_MAX).payload) for batch in batches
         ]
@@ -126,7 +147,8 @@ class _Projection:
                 batch=batch,
                 chain=chains[batch.chain_ref],
                 header=header,
-                sections=sections.get(batch.ref, {}),
+                waiting=waiting[batch.ref][0],
+                sections=waiting[batch.ref][1],
                 time=batch_time(
                     header,
                     received_us=batch.received_us,
@@ -136,7 +158,8 @@ class _Projection:
             for batch, header in zip(batches, headers, strict=True)
         ]
         self._events: list[tuple[str, int, IntegrityEvent]] = []
-        self._parts: list[tuple[str, int, MinutePart]] = []
+        self._parts: dict[int, list[MinutePart]] = {}
+        self._columns: dict[int, tuple[str, ColumnDef]] = {}
         self._latest: dict[tuple[str, int], LatestValue] = {}
         self._refs: dict[tuple[int, int], list[int]] = {}
 
@@ -146,7 +169,7 @@ class _Projection:
         dictionaries = load_groups(self._session, chain_refs={task.chain.chain_ref for task in self._tasks})
         for task in self._tasks:
             self._project(task, dictionaries.get(task.chain.chain_ref, {}))
-        add_parts(self._session, self._parts)
+        add_parts(self._session, self._parts, columns=self._columns)
         put_latest(self._session, [(org_id, value) for (org_id, _), value in self._latest.items()])
         add_events(self._session, self._events, at_us=self._now_us)
         self._settle()
@@ -240,21 +263,22 @@ class _Projection:
 
     def _derive(self, task: _Task, group: DecodedGroup, refs: list[int], offset_us: int) -> None:
         """Add one group's roll-ups and latest values."""
+        org_id, columns = task.chain.org_id, group.definition.columns
         utc_us = group.t_us + offset_us
         latest_us = int(utc_us.max())
-        at_latest = utc_us == latest_us
-        for signal_ref, column, raw in zip(refs, group.definition.columns, group.raw, strict=True):
-            value = LatestValue(
-                signal_ref=signal_ref,
-                utc_us=latest_us,
-                raw=int(raw[at_latest].max()),
-                time_source=task.time.source,
-            )
-            name = (task.chain.org_id, signal_ref)
-            self._latest[name] = max(self._latest.get(name, value), value, key=lambda at: (at.utc_us, at.raw))
-            if isinstance(column.raw_type, RawType):  # a type of a later version has no value for us
-                parts = minute_parts(column, utc_us=utc_us, raw=raw)
-                self._parts += [(task.chain.org_id, signal_ref, part) for part in parts]
+        latest = group.raw[:, utc_us == latest_us].max(axis=1).tolist()
+        for signal_ref, raw in zip(refs, latest, strict=True):
+            known = self._latest.get((org_id, signal_ref))
+            if known is None or (known.utc_us, known.raw) < (latest_us, raw):
+                self._latest[org_id, signal_ref] = LatestValue(
+                    signal_ref=signal_ref, utc_us=latest_us, raw=raw, time_source=task.time.source
+                )
+        # A type of a later version has no value for us.
+        known_types = [at for at, column in enumerate(columns) if isinstance(column.raw_type, RawType)]
+        found = group_parts([columns[at] for at in known_types], utc_us=utc_us, raw=group.raw[known_types])
+        for at, parts in zip(known_types, found, strict=True):
+            self._parts.setdefault(refs[at], []).extend(parts)
+            self._columns[refs[at]] = (org_id, columns[at])
 
     def _project_fixes(self, task: _Task) -> None:
         data = task.data(Section.FIXES)
@@ -294,22 +318,29 @@ class _Projection:
             start_us, end_us = task.time.start_us, task.time.end_us
             if task.time.source is TimeSource.INFERRED and start_us is not None and end_us is not None:
                 widen_span(self._session, chain_ref=task.chain.chain_ref, span_us=end_us - start_us)
-        settle_batches(
+        put_times(
             self._session,
-            batches=[
+            [
                 {
                     "at_chain": task.batch.chain_ref,
                     "at_seq": task.batch.seq,
                     "utc_start_us": task.time.start_us,
                     "utc_end_us": task.time.end_us,
                     "time_source": int(task.time.source),
-                    "decode_state": int(task.state),
                 }
                 for task in self._tasks
+                if task.time.source is not task.batch.time_source
             ],
-            sections=[
-                {"at_chain": task.batch.chain_ref, "at_seq": task.batch.seq, "at_section": int(section)}
+        )
+        settle_batches(
+            self._session,
+            [
+                {
+                    "at_chain": task.batch.chain_ref,
+                    "at_seq": task.batch.seq,
+                    "state": int(task.state),
+                    "sections": task.waiting & ~sections_mask(task.projected),
+                }
                 for task in self._tasks
-                for section in set(task.projected)
             ],
         )

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.domain.rollup import MINUTE_US, MinutePart
-from backend.store.batch_queue import count_states
+from backend.domain.rollup import MINUTE_US, MinuteValues, values_of
+from backend.store.batch_queue import count_waiting
+from backend.store.batches import DecodeState
 from backend.store.chains import list_chains
 from backend.store.dictionaries import DeviceSignal, list_signals
 from backend.store.latest import load_latest
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
     from backend.domain.batch_time import TimeSource
-    from backend.store.batches import DecodeState
+    from backend.domain.rollup import MinutePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +83,11 @@ def latest_utc_us(session: Session, *, org_id: str, device_id: str) -> int | Non
 def read_freshness(session: Session, *, org_id: str, device_id: str) -> Freshness:
     """Return when a box was last heard, and what waits."""
     chains = list_chains(session, org_id=org_id, device_id=device_id)
+    waiting = count_waiting(session, chain_refs=[chain.chain_ref for chain in chains])
+    stored = sum(chain.state.stored.total for chain in chains)
     return Freshness(
         last_received_us=max((chain.last_received_us for chain in chains), default=None),
-        states=count_states(session, chain_refs=[chain.chain_ref for chain in chains]),
+        states=waiting | {DecodeState.DONE: stored - sum(waiting.values())},
     )
 
 
@@ -98,7 +101,7 @@ def read_rollups(
     signals: Collection[str] | None,
     after: tuple[int, int] | None,
     limit: int,
-) -> list[tuple[DeviceSignal, MinutePart]]:
+) -> list[tuple[DeviceSignal, MinuteValues]]:
     """Return the minutes that begin in [from_us, to_us), by minute and signal.
 
     Args:
@@ -114,15 +117,20 @@ def read_rollups(
     known = {
         signal.signal_ref: signal
         for signal in list_signals(session, org_id=org_id, device_id=device_id)
-        if signals is None or signal.name in signals or signal.full_name in signals
+        if isinstance(signal.column.raw_type, RawType)  # a type of a later version has no value for us
+        and (signals is None or signal.name in signals or signal.full_name in signals)
     }
     rows = page_of_rollups(
         session,
         org_id=org_id,
-        signal_refs=known,
+        columns={signal_ref: signal.column for signal_ref, signal in known.items()},
         from_minute=-(-from_us // MINUTE_US),
         to_minute=-(-to_us // MINUTE_US),
         after=after,
         limit=limit,
     )
-    return [(known[signal_ref], part) for signal_ref, part in rows]
+    parts: dict[int, list[MinutePart]] = {}
+    for signal_ref, part in rows:
+        parts.setdefault(signal_ref, []).append(part)
+    shown = {ref: iter(values_of(known[ref].column, minutes)) for ref, minutes in parts.items()}
+    return [(known[signal_ref], next(shown[signal_ref])) for signal_ref, _ in rows]

@@ -29,17 +29,14 @@ def set_aside_next(database: Database, *, now_us: int) -> int:
             chain = chains_by_ref(session, chain_refs=[batch.chain_ref])[batch.chain_ref]
             settle_batches(
                 session,
-                batches=[
+                [
                     {
                         "at_chain": batch.chain_ref,
                         "at_seq": batch.seq,
-                        "utc_start_us": batch.utc_start_us,
-                        "utc_end_us": batch.utc_end_us,
-                        "time_source": int(batch.time_source),
-                        "decode_state": int(DecodeState.UNREADABLE),
+                        "state": int(DecodeState.UNREADABLE),
+                        "sections": 0,
                     }
                 ],
-                sections=[],
             )
             event = IntegrityEvent(
                 kind=IntegrityKind.SECTION_UNREADABLE,

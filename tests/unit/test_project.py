@@ -13,20 +13,28 @@ from sqlalchemy import select, update
 
 from backend.domain.batch_time import TimeSource
 from backend.domain.integrity import IntegrityKind
-from backend.domain.rollup import MINUTE_US, combine, has_exact_sum, minute_parts
+from backend.domain.rollup import MINUTE_US, MinuteValues
 from backend.errors import RefusedError
 from backend.store.batch_queue import has_erased
-from backend.store.batches import BATCH, BATCH_SECTION, DecodeState
+from backend.store.batches import (
+    BATCH,
+    BATCH_QUEUE,
+    BATCH_SECTION,
+    DecodeState,
+    select_batches,
+    stored_batch,
+)
 from backend.store.chains import CHAIN
-from backend.store.dictionaries import DEVICE_SIGNAL, DICTIONARY_GROUP, list_signals
+from backend.store.dictionaries import DICTIONARY_GROUP, DeviceSignal, list_signals
 from backend.store.integrity_events import page_of_events
 from backend.store.latest import BOOT_CLOCK, LATEST_FIX, LATEST_STATE, load_fix, load_latest
-from backend.store.rollups import ROLLUP_MINUTE
+from backend.store.rollups import ROLLUP_BLOCK
 from backend.usecases.project import project
+from backend.usecases.query_state import read_rollups
 from backend.usecases.rebuild import rebuild
 from backend.usecases.set_aside_batch import set_aside_next
 from protocol.batch import Section, salted, section_ref
-from protocol.dictionary import ColumnDef, RawType, physical
+from protocol.dictionary import ColumnDef, physical
 from protocol.fixes import Fix, Precision
 from protocol.ids import BootId
 from protocol.signals import GroupRows
@@ -39,7 +47,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("both_databases")
 
-DERIVED = (DICTIONARY_GROUP, LATEST_STATE, LATEST_FIX, BOOT_CLOCK, ROLLUP_MINUTE)
+DERIVED = (DICTIONARY_GROUP, LATEST_STATE, LATEST_FIX, BOOT_CLOCK, ROLLUP_BLOCK)
 
 
 @pytest.fixture
@@ -63,18 +71,20 @@ def dump(backend: Backend) -> dict[str, list[Any]]:
     with backend.database.reading() as session:
         connection = session.connection()
         tables = {table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in DERIVED}
-        places = select(
-            BATCH.c.chain_ref, BATCH.c.seq, BATCH.c.utc_start_us, BATCH.c.time_source, BATCH.c.decode_state
+        places = select(BATCH.c.chain_ref, BATCH.c.seq, BATCH.c.utc_start_us, BATCH.c.time_source)
+        waiting = select(
+            BATCH_QUEUE.c.chain_ref, BATCH_QUEUE.c.seq, BATCH_QUEUE.c.state, BATCH_QUEUE.c.sections
         )
-        return tables | {"batch": sorted(map(repr, connection.execute(places).all()))}
+        return tables | {
+            "batch": sorted(map(repr, connection.execute(places).all())),
+            "queue": sorted(map(repr, connection.execute(waiting).all())),
+        }
 
 
 def states(backend: Backend) -> list[DecodeState]:
     with backend.database.reading() as session:
-        found = session.connection().execute(
-            select(BATCH.c.decode_state).order_by(BATCH.c.chain_ref, BATCH.c.seq)
-        )
-        return [DecodeState(state) for state in found.scalars()]
+        rows = session.connection().execute(select_batches().order_by(BATCH.c.chain_ref, BATCH.c.seq))
+        return [stored_batch(row).decode_state for row in rows]
 
 
 def latest(backend: Backend, box: Box) -> dict[str, tuple[int | float, int, TimeSource]]:
@@ -91,18 +101,18 @@ def latest(backend: Backend, box: Box) -> dict[str, tuple[int | float, int, Time
     }
 
 
-def minutes(backend: Backend, column: ColumnDef) -> list[tuple[int, int, float, float, float]]:
+def rollups(backend: Backend, box: Box, **changes: Any) -> list[tuple[DeviceSignal, MinuteValues]]:
+    wanted: dict[str, Any] = {"from_us": 0, "to_us": 2**60, "signals": None, "after": None, "limit": 1_000}
     with backend.database.reading() as session:
-        rows = session.connection().execute(
-            select(ROLLUP_MINUTE)
-            .join(DEVICE_SIGNAL, DEVICE_SIGNAL.c.signal_ref == ROLLUP_MINUTE.c.signal_ref)
-            .where(DEVICE_SIGNAL.c.signal == column.signal)
-            .order_by(ROLLUP_MINUTE.c.minute)
-        )
-        return [
-            (row.minute, row.count, row.least, row.most, row.sum_raw / row.count * column.scale)
-            for row in rows
-        ]
+        return read_rollups(session, org_id=ORG, device_id=box.device, **wanted | changes)
+
+
+def minutes(backend: Backend, box: Box, column: ColumnDef) -> list[tuple[int, int, float, float, float]]:
+    return [
+        (at.minute, at.count, at.least, at.most, at.mean)
+        for signal, at in rollups(backend, box)
+        if signal.column.signal == column.signal
+    ]
 
 
 def test_the_latest_value_is_the_latest_in_time_whatever_arrives_last(backend: Backend, box: Box) -> None:
@@ -120,7 +130,7 @@ def test_a_minute_has_count_least_most_mean_and_last_over_batches(backend: Backe
     chain = box.chain()
     backend.take(chain.next(speeds=[100, 200]), chain.next(speeds=[50, 650]))
     project_all(backend, limit=1)
-    assert minutes(backend, SPEED) == [(START_US // MINUTE_US, 4, 0.5, 6.5, 2.5)]
+    assert minutes(backend, box, SPEED) == [(START_US // MINUTE_US, 4, 0.5, 6.5, 2.5)]
 
 
 def test_minutes_are_cut_at_utc_minutes(backend: Backend, box: Box) -> None:
@@ -128,7 +138,10 @@ def test_minutes_are_cut_at_utc_minutes(backend: Backend, box: Box) -> None:
     backend.take(chain.next(speeds=[100, 200]))  # at second 55 and 60
     project_all(backend)
     first = START_US // MINUTE_US
-    assert [(minute, count) for minute, count, *_ in minutes(backend, SPEED)] == [(first, 1), (first + 1, 1)]
+    assert [(minute, count) for minute, count, *_ in minutes(backend, box, SPEED)] == [
+        (first, 1),
+        (first + 1, 1),
+    ]
 
 
 def test_a_repeat_does_not_count_twice(backend: Backend, box: Box) -> None:
@@ -152,7 +165,7 @@ def test_a_batch_without_its_dictionary_waits_and_is_decoded_when_it_comes(
     backend.take(first)
     project_all(backend)
     assert states(backend) == [DecodeState.DONE] * 3
-    assert minutes(backend, SPEED)[0][1] == 9
+    assert minutes(backend, box, SPEED)[0][1] == 9
 
 
 def test_a_dictionary_announced_again_later_serves_the_batches_before_it(backend: Backend, box: Box) -> None:
@@ -220,11 +233,11 @@ def test_a_section_released_later_is_derived_then_and_once(backend: Backend, box
     batch = box.chain().next()
     backend.take(batch.without(Section.SIGNALS))
     project_all(backend)
-    assert minutes(backend, SPEED) == []
+    assert minutes(backend, box, SPEED) == []
     for _ in range(2):
         backend.take(batch)
         project_all(backend)
-    assert minutes(backend, SPEED)[0][1] == 3
+    assert minutes(backend, box, SPEED)[0][1] == 3
 
 
 def unreadable(chain: Chain, section: Section, data: bytes) -> Any:
@@ -325,13 +338,13 @@ def test_a_crash_between_batches_loses_and_doubles_nothing(backend: Backend, box
     """The queue and what is derived change together: a transaction that is rolled back left no trace."""
     backend.take(*box.chain().many(3))
     with backend.database.writing() as session, session.begin():
-        trip(session, "batch_section", on="UPDATE", message="power cut")
+        trip(session, "batch_queue", on="DELETE", message="power cut")
     with pytest.raises(Exception, match="power cut"):
         project(backend.database, now_us=backend.now_us)
     with backend.database.writing() as session, session.begin():
-        untrip(session, "batch_section")
+        untrip(session, "batch_queue")
     project_all(backend)
-    assert minutes(backend, SPEED)[0][1] == 9
+    assert minutes(backend, box, SPEED)[0][1] == 9
 
 
 orders = st.permutations(list(range(12)))
@@ -365,50 +378,47 @@ def test_a_rebuild_equals_what_was_derived_on_the_way(
             assert session.connection().execute(select(CHAIN.c.chain_ref)).all()
 
 
-row = st.tuples(st.integers(0, 200_000_000), st.integers(-(2**15), 2**15 - 1))
-values = st.lists(row, min_size=1, max_size=40)
-
-
-@given(values, st.integers(0, 40))
-def test_parts_of_a_minute_add_up_to_the_whole(rows: list[tuple[int, int]], cut: int) -> None:
-    column = replace(SPEED, raw_type=RawType.INT)
-
-    def parts(some: list[tuple[int, int]]) -> dict[int, Any]:
-        utc_us = np.array([at for at, _ in some], dtype=np.int64)
-        raw = np.array([value for _, value in some], dtype=np.int64)
-        return {part.minute: part for part in minute_parts(column, utc_us=utc_us, raw=raw)}
-
-    distinct = list({at: (at, value) for at, value in rows}.values())
-    whole, one, two = parts(distinct), parts(distinct[:cut]), parts(distinct[cut:])
-    for minute in one.keys() & two.keys():
-        assert combine(one[minute], two[minute]) == combine(two[minute], one[minute]) == whole[minute]
-    assert one.keys() | two.keys() == whole.keys()
-
-
-def test_the_sum_of_the_largest_raw_values_is_exact() -> None:
-    wide = replace(SPEED, bits=40)
-    raw = np.full(100_000, 2**40 - 1, dtype=np.int64)
-    (part,) = minute_parts(wide, utc_us=np.zeros(100_000, dtype=np.int64), raw=raw)
-    assert has_exact_sum(wide)
-    assert part.sum_raw == 100_000 * (2**40 - 1)
-
-
-def test_values_that_are_no_numbers_are_left_out_of_rollups() -> None:
-    column = replace(SPEED, raw_type=RawType.FLOAT64, bits=64, scale=1)
-    raw = np.array([1.5, np.nan, np.inf, 2.5]).view(np.int64)
-    (part,) = minute_parts(column, utc_us=np.arange(4, dtype=np.int64), raw=raw)
-    assert (part.count, part.least, part.most, part.mean(column)) == (2, 1.5, 2.5, 2.0)
-
-
 def test_a_scale_beyond_every_float_is_left_out_of_rollups_and_stops_no_other_batch(
     backend: Backend, box: Box
 ) -> None:
     column = replace(SPEED, scale=1e308, offset=1e308)  # whole numbers, so values are exact integers
-    assert minute_parts(column, utc_us=np.zeros(1, dtype=np.int64), raw=np.array([1000])) == []
     chain = box.chain()
     backend.take(chain.next(dictionary=[replace(WHEELS, columns=(column, GEAR))]), chain.next())
     project_all(backend)
     assert states(backend) == [DecodeState.DONE] * 2
+    assert minutes(backend, box, SPEED) == []
+    assert len(minutes(backend, box, GEAR)) == 1
+
+
+def test_rollups_come_by_minute_and_signal_and_page_by_page_the_same(backend: Backend, box: Box) -> None:
+    """Over block ends, with late batches of another chain in between, and a signal that pauses."""
+    chain = box.chain()
+    for number in range(70):
+        rows = [GroupRows(gid=1, t_us=np.array([chain.mono_us]), raw=np.array([[number], [1]]))]
+        if number % 3:
+            rows.append(GroupRows(gid=2, t_us=np.array([chain.mono_us]), raw=np.array([[number]])))
+        backend.take(chain.next(groups=rows, length_us=MINUTE_US))
+    project_all(backend, limit=9)
+    backend.take(box.chain(seed=2, mono_us=30 * MINUTE_US).next(speeds=[9]))
+    project_all(backend)
+    whole = rollups(backend, box)
+    assert [(at.minute, signal.signal_ref) for signal, at in whole] == sorted(
+        {(at.minute, signal.signal_ref) for signal, at in whole}
+    )
+    assert len(whole) == 70 * 2 + sum(1 for number in range(70) if number % 3)
+    paged: list[tuple[DeviceSignal, MinuteValues]] = []
+    while page := rollups(
+        backend,
+        box,
+        after=(paged[-1][1].minute, paged[-1][0].signal_ref) if paged else None,
+        limit=7,
+    ):
+        paged += page
+    assert paged == whole
+    first = START_US // MINUTE_US
+    cut = rollups(backend, box, from_us=(first + 25) * MINUTE_US, to_us=(first + 41) * MINUTE_US)
+    assert cut == [row for row in whole if first + 25 <= row[1].minute < first + 41]
+    assert minutes(backend, box, SPEED)[30] == (first + 30, 2, 0.09, 0.3, (9 + 30) / 2 * 0.01)
 
 
 def test_facts_without_a_dictionary_wake_nobody(backend: Backend, box: Box) -> None:
