@@ -29,6 +29,7 @@ import numpy as np
 
 from device.acquisition.extract import Extractor, Payloads
 from device.acquisition.lookup import Lookup
+from device.acquisition.table import COLUMN_BITS_MAX
 from protocol.signals import RawType, physical
 
 if TYPE_CHECKING:
@@ -85,12 +86,14 @@ class FlatDecoder:
         self.wide = np.array([_is_wide(column) for column in compiled], bool)
         self._lookup = Lookup(table)
         self._extractor = Extractor(table)
-        self._is_special = self.wide | np.array([_is_float(column) for column in compiled], bool)
-        self._has_special = bool(self._is_special.any())
         self._scale = np.array([column.scale for column in compiled], np.float64)
         self._offset = np.array([column.offset for column in compiled], np.float64)
         self._float_bits = np.array([c.bits if _is_float(c) else 0 for c in compiled], np.uint8)
         self._is_scaled = (self._scale != 1) | (self._offset != 0)
+        # Unscaled whole numbers become the nearest float as they are, but for unsigned ones of a whole word.
+        self._is_word = np.array([_is_word(column) for column in compiled], bool) & ~self._is_scaled
+        self._is_special = (self.wide & self._is_scaled) | self._is_word | (self._float_bits != 0)
+        self._has_special = bool(self._is_special.any())
         # Almost all floats on buses are single and unscaled; a table that has no others needs less care.
         self._has_plain_floats = bool(
             ((self._float_bits == _SINGLE) & ~self._is_scaled)[self._is_special].all()
@@ -160,9 +163,10 @@ class FlatDecoder:
             mine = lanes[bits == width]
             if len(mine):
                 value[mine] = self._floats(width, column.take(mine), raw.take(mine))
-        if np.count_nonzero(bits) == len(bits):
-            return
-        for number in np.unique(columns[bits == 0]).tolist():
+        is_word = self._is_word.take(columns)
+        words = lanes[is_word]
+        value[words] = raw.take(words).view(np.uint64).astype(np.float64)
+        for number in np.unique(columns[(bits == 0) & ~is_word]).tolist():
             mine = lanes[columns == number]
             value[mine] = physical(self.columns[number], raw.take(mine)).astype(np.float64)
 
@@ -246,6 +250,10 @@ def _singles(raw: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _is_float(column: Column) -> bool:
     return column.raw_type not in {RawType.UINT, RawType.INT}
+
+
+def _is_word(column: Column) -> bool:
+    return column.raw_type is RawType.UINT and column.bits == COLUMN_BITS_MAX
 
 
 def _is_whole(column: Column) -> bool:
