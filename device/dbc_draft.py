@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import LOOSE, NAME, STRING, SWITCH
+from device.dbc_grammar import LOOSE, NAME, SIMPLE_STRING, SWITCH
 from protocol.limits import DBC_MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def with_flag(dbc_id: int) -> int | None:
 
 def whole(text: str) -> int | None:
     """Return a number without sign or fraction, None when it is something else."""
-    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
 
 
 def _number(text: str) -> str:
@@ -281,5 +281,5 @@ def _unit(form: re.Match[str]) -> str:
     """Return the unit in its quotes."""
     if "unit" in form.groupdict():
         return form["unit"]
-    found = STRING.search(form["rest"])
+    found = SIMPLE_STRING.search(form["rest"])
     return found.group() if found else '""'

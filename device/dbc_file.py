@@ -5,8 +5,8 @@ Rules:
   and noted, sizes are bounded. cantools sees the text as it stands when there is nothing to note.
 - Layout (signals that overlap or do not fit) is no reason to refuse a file; the compiler notes it.
 - A file that cannot be read at all raises one `DbcError` with file, line where known, and what to do.
-- KCD and SYM files are read too, since cantools reads them; nothing is repaired in them. Any other suffix is
-  refused by name.
+- KCD and SYM files are read too, since cantools reads them; nothing is repaired in them, and only small ones
+  are taken. Any other suffix is refused by name.
 
 Only the compiler and tests import this module: the running agent has no cantools.
 
@@ -31,7 +31,7 @@ from device.dbc_error import DbcError
 from device.dbc_findings import Finding, FindingKind, Findings
 from device.dbc_repair import Repaired, repair
 from device.dbc_text import decode_text
-from protocol.limits import DBC_BYTES_MAX, DBC_MESSAGE_BYTES_MAX, DBC_SIGNALS_MAX
+from protocol.limits import DBC_BYTES_MAX, DBC_MESSAGE_BYTES_MAX, DBC_SIGNALS_MAX, DBC_VERBATIM_CHARS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +134,8 @@ def _parsed(path: Path, repaired: Repaired, findings: Findings) -> Database:
             return _load(text, "dbc")
         except _PARSER_FAILURES as error:
             cause = _first_cause(error)
+            if is_last and not text.strip():
+                cause = "there is no message in it"
             if is_last:
                 raise DbcError(
                     path,
@@ -154,6 +156,9 @@ def _load(text: str, database_format: str) -> Database:
 
 
 def _read_other(path: Path, content: bytes, database_format: str, encoding: str) -> DbcFile:
+    if len(content) > DBC_VERBATIM_CHARS_MAX:
+        cause = f"{len(content)} bytes, at most {DBC_VERBATIM_CHARS_MAX} of this format"
+        raise DbcError(path, cause, "Convert it to DBC.")
     text = content.decode(encoding, errors="replace")
     limit = 8 * DBC_MESSAGE_BYTES_MAX
     # Lengths stand in attributes or after `Len=`; cantools makes tables as long as they say.

@@ -62,7 +62,7 @@ _ANY_KEYWORD = "(?:" + "|".join(sorted(KEYWORDS, key=len, reverse=True)) + r")(?
 _GAP = r"(?:[ \r\n\t]|//[^\n]*\n)*+"
 _NUMBER = r"(?>[-+]?\d+\.?\d*(?:[eE][+-]?\d+)?)"
 _WORD = rf"(?!{_ANY_KEYWORD})(?>[A-Za-z_]\w*)"
-_STRING = r'(?>"(?:\\"|[^"])*?")'
+_STRING = r'(?>"(?:\\"|[^"]){0,65535}?")'  # bounded, so that one open quote costs no more than that
 
 # What a person means by a number, `.25` included.
 _LOOSE_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -115,31 +115,36 @@ NEXT_STATEMENT = re.compile(rf"^[ \t]*(?={_ANY_KEYWORD})", re.ASCII | re.MULTILI
 """A line that begins with a keyword: where reading goes on after a statement that is none."""
 
 NAME = re.compile(_WORD, re.ASCII)
-NUMBER = re.compile(_NUMBER)
 STRING = re.compile(_STRING)
+VALUE_TEXT = re.compile(rf"({_NUMBER}){_GAP}({_STRING})", re.ASCII)
 
-LOOSE = {
-    "BO_": re.compile(r"BO_\s+(?P<id>\d+)\s+(?P<name>[^\s:\"]+)\s*:\s*(?P<length>\d+)(?!\S)"),
-    "SG_": re.compile(
-        r"SG_\s+(?P<name>[^\s:\"]+)\s*(?:\s(?P<mux>M|m\d+M?)\s*)?:\s*(?P<start>\d+)\s*\|\s*(?P<bits>\d+)\s*@\s*"
-        rf"(?P<order>[01])\s*(?P<sign>[+-])\s*\(\s*(?P<scale>{_LOOSE_NUMBER})\s*,\s*"
-        rf"(?P<offset>{_LOOSE_NUMBER})\s*\)(?P<rest>[^\n]*)"
+_LOOSE_FORMS = {
+    "BO_": r"BO_ (?P<id>\d+) (?P<name>[^\s:\"]+) : (?P<length>\d+)(?!\S)",
+    "SG_": (
+        r"SG_ (?P<name>[^\s:\"]+) (?:(?P<mux>M|m\d+M?) )?: (?P<start>\d+) \| (?P<bits>\d+) @ (?P<order>[01]) "
+        r"(?P<sign>[+-]) \( (?P<scale>F) , (?P<offset>F) \)(?P<rest>[^\n]*)"
     ),
-    "VAL_": re.compile(
-        r'VAL_\s+(?P<id>\d+)\s+(?P<name>[^\s:"]+)(?P<pairs>(?:\s+-?\d+\s*"[^"\n]*")+)\s*;?\s*\Z'
-    ),
-    "SIG_VALTYPE_": re.compile(
-        r"SIG_VALTYPE_\s+(?P<id>\d+)\s+(?P<name>[^\s:]+)\s*:?\s*(?P<type>[0-3])\s*;?\s*\Z"
-    ),
-    "SG_MUL_VAL_": re.compile(
-        r"SG_MUL_VAL_\s+(?P<id>\d+)\s+(?P<name>[^\s:]+)\s+(?P<switch>[^\s:]+)\s+"
-        r"(?P<ranges>\d+\s*-\s*\d+(?:\s*,\s*\d+\s*-\s*\d+)*)\s*;?\s*\Z"
+    "VAL_": r'VAL_ (?P<id>\d+) (?P<name>[^\s:"]+) (?P<pairs>(?:-?\d+ "[^"\\\n]*" )++);? \Z',
+    "SIG_VALTYPE_": r"SIG_VALTYPE_ (?P<id>\d+) (?P<name>[^\s:]+) :? (?P<type>[0-3]) ;? \Z",
+    "SG_MUL_VAL_": (
+        r"SG_MUL_VAL_ (?P<id>\d+) (?P<name>[^\s:]+) (?P<switch>[^\s:]+) "
+        r"(?P<ranges>\d+ - \d+(?: , \d+ - \d+)*+) ;? \Z"
     ),
 }
+
+
+def _loosened(form: str) -> re.Pattern[str]:
+    return re.compile(form.replace("F", _LOOSE_NUMBER).replace(" ", r"\s*+"), re.ASCII)
+
+
+LOOSE = {keyword: _loosened(form) for keyword, form in _LOOSE_FORMS.items()}
 """What is understood although it is not exact, by keyword."""
 
-NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>[^\s:\";]+)")
+NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>[^\s:\";]+)", re.ASCII)
 """The message and signal that a broken statement is about."""
 
-SWITCH = re.compile(r"SG_\s+(?P<name>[^\s:\"]+)\s+m?\d*M\s*:")
+SWITCH = re.compile(r"SG_\s+[^\s:\"]+\s+m?\d*M\s*:", re.ASCII)
 """A multiplexer switch, whatever follows."""
+
+SIMPLE_STRING = re.compile(r'"[^"\\\n]{0,255}"')
+"""A short string without anything that needs care."""

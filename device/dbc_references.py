@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from device.dbc_draft import NO_MESSAGE, whole, with_flag
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import LOOSE, NAMED, NUMBER, STRING
-from protocol.limits import DBC_SELECTOR_VALUES_MAX
+from device.dbc_grammar import LOOSE, NAMED, VALUE_TEXT
+from protocol.limits import DBC_SELECTOR_VALUES_MAX, DBC_VALUE_TEXTS_MAX
 
 if TYPE_CHECKING:
     import re
@@ -36,6 +36,8 @@ ABOUT_SIGNALS = frozenset({"VAL_", "SIG_VALTYPE_", "SG_MUL_VAL_"})
 NEEDED_ATTRIBUTES = frozenset(
     {'"VFrameFormat"', '"ProtocolType"', '"SystemSignalLongSymbol"', '"SystemMessageLongSymbol"'}
 )
+
+_OWNERS = {"BA_": ("message", "owner", "name")}
 
 _FLOAT_TYPES = {1, 2}  # SIG_VALTYPE_: 1 is single, 2 double
 _FLOAT_BITS = {16, 32, 64}  # what cantools can read as floats
@@ -65,12 +67,12 @@ class References:
 
     Attributes:
         about: By identifier and signal name.
-        attributes: Statements that are kept as they stand.
+        attributes: Statements that are kept, the last of each attribute and owner.
     """
 
     draft: Draft
     about: dict[tuple[int, str], About] = field(default_factory=dict)
-    attributes: list[Statement] = field(default_factory=list)
+    attributes: dict[tuple[str | None, ...], Statement] = field(default_factory=dict)
     _doubtful: set[tuple[int, str]] = field(default_factory=set)
 
     def add(self, statement: Statement) -> None:
@@ -81,7 +83,8 @@ class References:
             done = "left out, it does not matter for decoding"
             self.draft.note(FindingKind.SYNTAX, statement.line, f"no statement: {statement.shown}", done)
         elif "attribute" in statement.form.groupdict() and statement.form["attribute"] in NEEDED_ATTRIBUTES:
-            self.attributes.append(statement)
+            key = (statement.keyword, *statement.form.group("attribute", *_OWNERS.get(statement.keyword, ())))
+            self.attributes[key] = statement
 
     def settle(self) -> None:
         """Leave out what does not fit the messages, and signals that cannot be relied on."""
@@ -103,6 +106,16 @@ class References:
                         self._lose(message, signal, FindingKind.LAYOUT, why)
         for message in list(messages.values()):
             self._settle_switches(message)
+        self._bound_texts()
+
+    def _bound_texts(self) -> None:
+        """Leave out value texts when there are too many; they matter to people, not to numbers."""
+        count = sum(len(about.texts[1]) for about in self.about.values() if about.texts)
+        if count > DBC_VALUE_TEXTS_MAX:
+            what = f"{count} value texts, at most {DBC_VALUE_TEXTS_MAX}"
+            self.draft.note(FindingKind.LIMIT, None, what, "left out")
+            for about in self.about.values():
+                about.texts = None
 
     def _add_about(self, statement: Statement) -> None:
         keyword = statement.keyword
@@ -226,14 +239,9 @@ def _said(keyword: str, form: re.Match[str], line: int) -> About | None:
         return None
     match keyword:
         case "VAL_":
-            numbers = [_integer(number) for number in NUMBER.findall(STRING.sub(" ", form["pairs"]))]
-            if None in numbers:
-                return None
-            texts = STRING.findall(form["pairs"])
-            pairs = [
-                (number, text) for number, text in zip(numbers, texts, strict=True) if number is not None
-            ]
-            return About(texts=(line, pairs))
+            pairs = [(_integer(pair[1]), pair[2]) for pair in VALUE_TEXT.finditer(form["pairs"])]
+            known = [(number, text) for number, text in pairs if number is not None]
+            return About(texts=(line, known)) if len(known) == len(pairs) else None
         case "SIG_VALTYPE_":
             kind = whole(form["type"])
             return None if kind is None else About(type=(line, kind))

@@ -2,9 +2,9 @@ r"""A DBC text that cantools reads, from one that people wrote.
 
 Rules:
 - A text whose statements all have their exact form and fit each other goes to cantools as it stands.
-- Any other is written anew from what was understood: messages with their signals and what is said about them,
-  each message on the line it had. What does not matter for decoding (comments, nodes, most attributes) is
-  left away there; what was read otherwise or left out is in the findings.
+- Any other, and a very long one, is written anew from what was understood: messages with their signals and
+  what is said about them, each message on the line it had. What does not matter for decoding (comments,
+  nodes, most attributes) is left away there; what was read otherwise or left out is in the findings.
 - A name that the format does not allow is replaced by a placeholder on the way through cantools, and is
   restored afterwards (`Repaired.names`).
 - Sizes are bounded here, before cantools sees anything.
@@ -34,7 +34,7 @@ from device.dbc_findings import FindingKind
 from device.dbc_grammar import NAME
 from device.dbc_references import References
 from device.dbc_statements import statements
-from protocol.limits import DBC_MESSAGES_MAX, DBC_SIGNALS_MAX
+from protocol.limits import DBC_BROKEN_MAX, DBC_MESSAGES_MAX, DBC_SIGNALS_MAX, DBC_VERBATIM_CHARS_MAX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,13 +81,14 @@ def repair(path: Path, text: str, findings: Findings) -> Repaired:
     draft = Draft(findings)
     references = References(draft)
     first_broken: Statement | None = None
-    n_statements = 0
+    n_statements = n_broken = 0
     for statement in statements(text):
         n_statements += bool(statement.keyword)
-        if statement.form is None and first_broken is None:
-            first_broken = statement
+        if statement.form is None:
+            first_broken = first_broken or statement
+            n_broken += 1
         draft.add(statement)
-        _check_limits(path, draft)
+        _check_limits(path, draft, n_broken)
         if statement.keyword not in {"BO_", "SG_"}:
             references.add(statement)
     if n_statements == 0:
@@ -103,7 +104,10 @@ def repair(path: Path, text: str, findings: Findings) -> Repaired:
     return _written(text, draft, references)
 
 
-def _check_limits(path: Path, draft: Draft) -> None:
+def _check_limits(path: Path, draft: Draft, n_broken: int) -> None:
+    if n_broken > DBC_BROKEN_MAX:
+        cause = f"not readable as DBC: more than {DBC_BROKEN_MAX} statements are none"
+        raise DbcError(path, cause, "Name a DBC file.")
     next_step = "Keep the messages you need in a smaller DBC."
     if len(draft.messages) > DBC_MESSAGES_MAX:
         raise DbcError(path, f"more than {DBC_MESSAGES_MAX} messages", next_step)
@@ -113,7 +117,9 @@ def _check_limits(path: Path, draft: Draft) -> None:
 
 def _raise_nothing_left(path: Path, findings: Findings) -> None:
     """Say which line stands in the way, when no message is left."""
-    first = next((finding for finding in findings.all() if finding.line is not None), None)
+    placed = [finding for finding in findings.all() if finding.line is not None]
+    about_messages = [finding for finding in placed if "message" in finding.what]
+    first = next(iter(about_messages or placed), None)
     cause = "no message of it can be read" if first is None else f"no message of it can be read; {first.what}"
     line = None if first is None else first.line
     raise DbcError(path, f"not readable as DBC: {cause}", "Correct that line, or take another file.", line)
@@ -150,12 +156,13 @@ def _written(text: str, draft: Draft, references: References) -> Repaired:
     for (dbc_id, name), about in references.about.items():
         writer.about(dbc_id, name, about)
     bare = writer.text()
-    for statement in references.attributes:
+    for statement in references.attributes.values():
         writer.attribute(statement, {dbc_id for dbc_id, _ in lines})
     names = {placeholder: name for name, placeholder in writer.placeholders.items()}
+    is_original = draft.is_exact and len(text) <= DBC_VERBATIM_CHARS_MAX
     return Repaired(
-        text=text if draft.is_exact else writer.text(),
-        is_original=draft.is_exact,
+        text=text if is_original else writer.text(),
+        is_original=is_original,
         bare=bare,
         names=names,
         lines=lines,
@@ -186,13 +193,15 @@ class _Writer:
             place = f"{signal.start}|{signal.bits}@{signal.order}{signal.sign}"
             factors = f"({signal.scale},{signal.offset})"
             name = self._name(signal.name)
-            self._at(signal.line, f" SG_ {name} {mux}: {place} {factors} [0|0] {signal.unit} Vector__XXX")
+            self._at(
+                signal.line, f" SG_ {name} {mux}: {place} {factors} [0|0] {_tame(signal.unit)} Vector__XXX"
+            )
 
     def about(self, dbc_id: int, name: str, about: About) -> None:
         """Write what is said about a signal."""
         known = self._name(name)
         if about.texts is not None:
-            pairs = " ".join(f"{number} {text}" for number, text in about.texts[1])
+            pairs = " ".join(f"{number} {_tame(text)}" for number, text in about.texts[1])
             self._add(f"VAL_ {dbc_id} {known} {pairs} ;")
         if about.type is not None:
             self._add(f"SIG_VALTYPE_ {dbc_id} {known} : {about.type[1]};")
@@ -232,3 +241,9 @@ class _Writer:
                 self._prefix += "_"
             self.placeholders[name] = f"{self._prefix}{len(self.placeholders)}"
         return self.placeholders[name]
+
+
+def _tame(text: str) -> str:
+    """Return a string in its quotes without backslashes: where it ends must not depend on what follows."""
+    inner = text[1:-1].replace('\\"', "'").replace("\\", "/")
+    return f'"{inner}"'

@@ -46,7 +46,7 @@ class Statement:
     @property
     def shown(self) -> str:
         """Its begin, for a message to a person."""
-        text = " ".join(self.text.split())
+        text = " ".join(self.text[: 4 * _SHOWN_CHARS].split())
         return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
 

@@ -166,7 +166,8 @@ class FlatDecoder:
         is_word = self._is_word.take(columns)
         words = lanes[is_word]
         value[words] = raw.take(words).view(np.uint64).astype(np.float64)
-        for number in np.unique(columns[(bits == 0) & ~is_word]).tolist():
+        is_done = is_word | (bits == _SINGLE) | (bits == _DOUBLE)
+        for number in np.unique(columns[~is_done]).tolist():
             mine = lanes[columns == number]
             value[mine] = physical(self.columns[number], raw.take(mine)).astype(np.float64)
 

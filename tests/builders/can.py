@@ -10,6 +10,7 @@ import cantools
 import numpy as np
 from cantools.database.can import Message, Signal
 
+from device.acquisition.flat import FlatDecoder
 from device.acquisition.lot import EXTENDED, FD_BYTES, FrameLot
 from protocol.signals import physical
 
@@ -65,6 +66,19 @@ def values_by_frame(table: DecodeTable, decoded: Decoded) -> dict[int, Values]:
             for number, value in zip(group.t_us.tolist(), physical(column, raw).tolist(), strict=True):
                 assert column.signal not in values[number], "a signal stands in one group only"
                 values[number][column.signal] = value
+    return values
+
+
+def flat_values_by_frame(table: DecodeTable, lot: FrameLot) -> dict[int, Values]:
+    """Return the same from the decoder that makes one lane a value."""
+    decoder = FlatDecoder(table)
+    lanes = decoder.decode(lot)
+    values: dict[int, Values] = defaultdict(dict)
+    numbers = decoder.numbers(lanes)
+    for frame, column, value in zip(lanes.frame.tolist(), lanes.column.tolist(), numbers, strict=True):
+        name = decoder.columns[column].signal
+        assert name not in values[frame], "a name is there once in a frame"
+        values[frame][name] = value
     return values
 
 
