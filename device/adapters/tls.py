@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from _typeshed import ReadableBuffer
+
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h); Python's ssl has no name for it.
 NO_CHECK_TIME = 0x200000
 
 
 class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
+    """Closes itself when the handshake fails, and asks why when a write does; paho would do neither."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
         """Shake hands, or close and raise."""
@@ -29,6 +31,23 @@ class _TidySocket(ssl.SSLSocket):
             super().do_handshake(block)
         except OSError:
             self.close()
+            raise
+
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
+        """Send; when the peer has closed, raise the alert in which it said why, if there is one to read.
+
+        With TLS 1.3 a server refuses our certificate after our side of the handshake is done. It then closes,
+        and whether our first bytes or its alert come first is chance.
+        """
+        try:
+            return super().send(data, flags)
+        except (ssl.SSLEOFError, ConnectionError) as closed:
+            try:
+                self.recv(1)
+            except (ssl.SSLWantReadError, ssl.SSLEOFError, ConnectionError):
+                raise closed from None
+            except ssl.SSLError as told:
+                raise told from closed
             raise
 
 
