@@ -93,6 +93,11 @@ class Connection:
         )  # held for moments only, never while calling paho, which holds locks of its own
         self._client = self._make_client(context)
 
+    @property
+    def was_granted(self) -> bool:
+        """Whether the broker accepted us, at least for a while."""
+        return self._is_granted
+
     def live(self) -> tuple[Lost, bool]:
         """Connect and stay until the end; return why it ended, and whether the connection had lasted."""
         try:
@@ -200,10 +205,14 @@ class Connection:
         self._ended.set()
 
     def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
-        if level == LogLevel.MQTT_LOG_ERR:
-            self._last_error = text
+        if level == LogLevel.MQTT_LOG_ERR and not self._has_heard_alert:
+            self._last_error = text  # what paho says after an alert is only that the line is gone
 
     # --- details ---
+
+    @property
+    def _has_heard_alert(self) -> bool:
+        return "alert" in self._last_error.lower()
 
     def _make_client(self, context: ssl.SSLContext) -> paho.Client:
         client = paho.Client(
@@ -244,7 +253,7 @@ class Connection:
             return Lost(reason=LostReason.REFUSED, detail=self._refusal)
         # With TLS 1.3 a server judges our certificate after our side of the handshake is done: its alert is
         # all we hear.
-        if "alert" in self._last_error.lower():
+        if self._has_heard_alert:
             return Lost(reason=LostReason.REFUSED, detail=self._last_error)
         if not self._is_granted and not self._has_heard_end:
             return Lost(reason=LostReason.SILENT, detail="no answer to CONNECT")

@@ -116,9 +116,9 @@ class MqttUplink:
     def _run(self) -> None:
         told: Lost | None = None
         while not self._stopping.is_set():
-            lost, was_stable = self._live_once()
+            lost, was_stable, was_granted = self._live_once()
             self._tell(lost)
-            if was_stable or told is None or lost.reason != told.reason:
+            if was_granted or told is None or lost.reason != told.reason:
                 _log.info("uplink lost: reason=%s detail=%s", lost.reason, lost.detail)
             told = lost
             if was_stable:
@@ -127,8 +127,8 @@ class MqttUplink:
             if lost.reason is not LostReason.ENDED:
                 self._stopping.wait(self._waits(lost.reason).next_s())
 
-    def _live_once(self) -> tuple[Lost, bool]:
-        """Make one connection and stay until it ends."""
+    def _live_once(self) -> tuple[Lost, bool, bool]:
+        """Make one connection and stay until it ends; return why, and whether it lasted, and ever stood."""
         are_dates_checked = self._is_clock_trusted()
         try:
             context = client_context(
@@ -138,13 +138,15 @@ class MqttUplink:
                 check_dates=are_dates_checked,
             )
         except OSError as failure:
-            return Lost(reason=LostReason.UNTRUSTED, detail=f"our certificate or authority: {failure}"), False
+            detail = f"our certificate or authority: {failure}"
+            return Lost(reason=LostReason.UNTRUSTED, detail=detail), False, False
         connection = Connection(self._settings, context, self._tell, are_dates_checked=are_dates_checked)
         self._connection = connection
         try:
             if self._stopping.is_set():  # `stop` may have looked for a connection before there was one
-                return Lost(reason=LostReason.ENDED, detail="stopped"), False
-            return connection.live()
+                return Lost(reason=LostReason.ENDED, detail="stopped"), False, False
+            lost, was_stable = connection.live()
+            return lost, was_stable, connection.was_granted
         finally:
             self._connection = None
 

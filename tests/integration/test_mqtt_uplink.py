@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import socket
 import ssl
 import threading
@@ -355,6 +356,23 @@ def test_events_that_find_no_room_are_counted(world: BrokerWorld) -> None:
         bridge.subscribe("tbox/1/+/up/status")
         bridge.wait(lambda: bridge.heard != [])
     assert car.uplink.not_taken >= 1
+
+
+def test_every_connection_that_stood_has_its_end_in_the_log_and_attempts_in_vain_are_said_once(
+    world: BrokerWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), Car(world) as car:
+        for _ in range(3):
+            car.connected()
+            world.broker.drop_connections(DEVICE)
+            car.lost()
+        car.connected()
+        assert caplog.text.count("uplink lost: reason=closed") == 3
+        world.broker.stop()
+        for _ in range(4):
+            car.lost()
+        assert caplog.text.count("uplink lost: reason=closed") == 4
+        assert caplog.text.count("uplink lost: reason=unreachable") == 1
 
 
 def test_a_stop_while_waiting_to_try_again_is_quick(world: BrokerWorld) -> None:

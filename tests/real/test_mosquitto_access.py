@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from device.adapters.mqtt_connection import Connection
+from device.adapters.mqtt_events import LostReason, UplinkSettings
+from device.adapters.tls import client_context
 from protocol.limits import CRL_LIFE_DAYS, PAYLOAD_BYTES_MAX
 from protocol.topics import ALL_UP
 from simulators.pki import CertificateAuthority
@@ -173,6 +176,28 @@ def test_a_revoked_box_is_denied_at_once_and_refused_when_it_connects_again(site
         assert car.losses == 0
     assert not site.lets_in(box.credential)
     assert site.lets_in(other.credential)
+
+
+def test_a_box_that_is_refused_hears_why_every_time(site: Site) -> None:
+    """With TLS 1.3 the answer races with the first bytes; a refusal waits minutes, a lost line seconds."""
+    box = site.enrol()
+    site.revoke(box)
+    site.broker.reload()
+    settings = UplinkSettings(
+        device=box.signing.device,
+        host="127.0.0.1",
+        port=site.broker.port,
+        ca_file=site.ca,
+        cert_file=box.credential.cert,
+        key_file=box.credential.key,
+    )
+    for _ in range(20):
+        context = client_context(
+            ca_file=site.ca, cert_file=settings.cert_file, key_file=settings.key_file, check_dates=True
+        )
+        lost, _ = Connection(settings, context, lambda _: None, are_dates_checked=True).live()
+        assert lost.reason is LostReason.REFUSED
+        assert "certificate revoked" in lost.detail
 
 
 def test_a_list_that_has_run_out_refuses_everyone_until_a_fresh_one_is_read(site: Site) -> None:
