@@ -23,18 +23,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
-import ssl
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel
 
+from backend.bridge.tls import client_context
 from protocol.limits import BRIDGE_QUEUE_MAX
 from protocol.topics import ALL_UP
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
     from paho.mqtt.properties import Properties
@@ -84,30 +85,8 @@ class Received:
     connection: int
 
 
-class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of the base class
-        """Shake hands, or close and raise."""
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def client_context(settings: LinkSettings) -> ssl.SSLContext:
-    """Return the TLS of a client that shows its certificate and checks the broker's chain, name and dates.
-
-    Raises:
-        OSError: A file is missing, unreadable or not what it should be.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _TidySocket
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cafile=settings.ca_file)
-    context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
+def _tls(settings: LinkSettings) -> ssl.SSLContext:
+    return client_context(ca_file=settings.ca_file, cert_file=settings.cert_file, key_file=settings.key_file)
 
 
 class BrokerLink:
@@ -129,6 +108,7 @@ class BrokerLink:
         self._has_ended = threading.Event()
         self._connection = 0
         self._is_down_logged = False
+        self._alert = ""
         self._client = self._make_client()
         self._thread = threading.Thread(target=self._live, name="broker-link", daemon=True)
 
@@ -249,10 +229,15 @@ class BrokerLink:
         self._is_up.clear()
         self._connection += 1  # numbers of the old connection are void from here on
         if not self._stopping.is_set():
-            self._log_down(str(code))
+            self._log_down(self._alert or str(code))
+            self._alert = ""
 
     def _on_connect_fail(self, _client: paho.Client, _data: object) -> None:
         self._log_down("unreachable, or its certificate does not convince us")
+
+    def _on_log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
+        if level == LogLevel.MQTT_LOG_ERR and "alert" in text.lower():
+            self._alert = text
 
     def _log_down(self, why: str) -> None:
         """Say once that the line is down; the next word is that it stands again."""
@@ -268,7 +253,7 @@ class BrokerLink:
             protocol=paho.MQTTv311,
             manual_ack=True,
         )
-        client.tls_set_context(client_context(self._settings))
+        client.tls_set_context(_tls(self._settings))
         client.connect_timeout = CONNECT_WAIT_S
         client.reconnect_delay_set(RECONNECT_FIRST_S, RECONNECT_LONGEST_S)
         client.max_queued_messages_set(UNSENT_MAX)
@@ -278,4 +263,5 @@ class BrokerLink:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
         return client

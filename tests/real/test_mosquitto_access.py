@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backend.bridge.link import BrokerLink, LinkSettings
 from device.adapters.mqtt_connection import Connection
 from device.adapters.mqtt_events import LostReason, UplinkSettings
 from device.adapters.tls import client_context
 from protocol.limits import CRL_LIFE_DAYS, PAYLOAD_BYTES_MAX
 from protocol.topics import ALL_UP
 from simulators.pki import CertificateAuthority
-from tests.builders.mosquitto_site import Site
+from tests.builders.mosquitto_site import Site, until
 from tests.builders.sim import Client
 from tests.conftest import need
 
@@ -198,6 +199,27 @@ def test_a_box_that_is_refused_hears_why_every_time(site: Site) -> None:
         lost, _ = Connection(settings, context, lambda _: None, are_dates_checked=True).live()
         assert lost.reason is LostReason.REFUSED
         assert "certificate revoked" in lost.detail
+
+
+def test_a_bridge_that_is_refused_logs_the_brokers_reason(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = CertificateAuthority.create(tmp_path / "foreign").issue_client("bridge")
+    for _ in range(5):
+        link = BrokerLink(
+            LinkSettings(
+                host="127.0.0.1",
+                port=site.broker.port,
+                ca_file=site.ca,
+                cert_file=foreign.cert,
+                key_file=foreign.key,
+            )
+        )
+        caplog.clear()
+        link.start()
+        until(lambda: "broker lost" in caplog.text)
+        link.stop()
+        assert "unknown ca" in caplog.text
 
 
 def test_a_list_that_has_run_out_refuses_everyone_until_a_fresh_one_is_read(site: Site) -> None:
