@@ -20,9 +20,19 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from device.acquisition.lot import CLASSIC_BYTES, FrameFlag
+from device.acquisition.lot import CLASSIC_BYTES
 from device.adapters.log_errors import LogFault
-from device.adapters.log_lines import DLC_BYTES, LineError, LoggedFrame, logged, micros
+from device.adapters.log_lines import (
+    DLC_BYTES,
+    ERROR,
+    FD,
+    REMOTE,
+    LineError,
+    LoggedFrame,
+    hex_bytes,
+    logged,
+    micros,
+)
 
 _EVENT = re.compile(rb"\s*(\d{1,12})\.(\d{1,9})\s+(.*)", re.DOTALL)
 _CLASSIC = re.compile(
@@ -109,36 +119,39 @@ class AscLines:
     def _classic(self, found: re.Match[bytes]) -> LoggedFrame:
         channel, error, identifier, extended, remote, _, length, words = found.groups()
         if error:
-            return self._frame(channel, b"0", b"", b"", FrameFlag.ERROR)
+            return self._frame(channel, b"0", b"", b"", ERROR)
         if remote:
-            return self._frame(channel, identifier, extended, b"", FrameFlag.REMOTE)
+            return self._frame(channel, identifier, extended, b"", REMOTE)
         code = self._number(length)
         if code >= len(DLC_BYTES):
             raise LineError(f"has a data length code of {code}", LogFault.IMPOSSIBLE)
         count = min(CLASSIC_BYTES, DLC_BYTES[code])
-        return self._frame(channel, identifier, extended, self._payload(words, count), FrameFlag(0))
+        return self._frame(channel, identifier, extended, self._payload(words, count), 0)
 
     def _fd(self, found: re.Match[bytes]) -> LoggedFrame:
         channel, error, identifier, extended, code, length, words = found.groups()
         if error:
-            return self._frame(channel, b"0", b"", b"", FrameFlag.ERROR | FrameFlag.FD)
+            return self._frame(channel, b"0", b"", b"", ERROR | FD)
         if int(length) == 0 and int(code, _HEX) != 0:
-            return self._frame(channel, identifier, extended, b"", FrameFlag.REMOTE | FrameFlag.FD)
+            return self._frame(channel, identifier, extended, b"", REMOTE | FD)
         payload = self._payload(words, int(length))
-        return self._frame(channel, identifier, extended, payload, FrameFlag.FD)
+        return self._frame(channel, identifier, extended, payload, FD)
 
     def _frame(
-        self, channel: bytes, identifier: bytes, extended: bytes, payload: bytes, flags: FrameFlag
+        self, channel: bytes, identifier: bytes, extended: bytes, payload: bytes, flags: int
     ) -> LoggedFrame:
         bus = f"can{max(1, int(channel)) - 1}"
         t_us = self._start_us + self._t_us
         number = self._number(identifier)
-        return logged(bus, t_us, number, payload, is_extended=bool(extended), flags=int(flags))
+        return logged(bus, t_us, number, payload, is_extended=bool(extended), flags=flags)
 
     def _payload(self, words: bytes, count: int) -> bytes:
-        values = [self._number(word) for word in words.split()[:count]]
-        if len(values) < count:
-            raise LineError(f"has {len(values)} of {count} payload bytes")
+        parts = words.split()[:count]
+        if len(parts) < count:
+            raise LineError(f"has {len(parts)} of {count} payload bytes")
+        if self._base == _HEX and len(b"".join(parts)) == 2 * count:
+            return hex_bytes(parts)
+        values = [self._number(word) for word in parts]
         if any(value > 0xFF for value in values):  # noqa: PLR2004 (a byte)
             raise LineError("has a payload byte above 255", LogFault.IMPOSSIBLE)
         return bytes(values)

@@ -17,9 +17,18 @@ from __future__ import annotations
 
 import struct
 
-from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES, FrameFlag
+from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES
 from device.adapters.log_errors import LogFault
-from device.adapters.log_lines import ID_MAX_EXTENDED, ID_MAX_STANDARD, LineError, LoggedFrame, logged
+from device.adapters.log_lines import (
+    ERROR,
+    FD,
+    ID_MAX_EXTENDED,
+    ID_MAX_STANDARD,
+    REMOTE,
+    LineError,
+    LoggedFrame,
+    logged,
+)
 
 OBJECT_MAGIC = b"LOBJ"
 
@@ -91,12 +100,12 @@ def _frame(kind: int, body: bytes, t_us: int, header_bytes: int) -> LoggedFrame:
         channel = (_ERROR_FD if kind == _TYPE_FD_ERROR else _ERROR).unpack_from(body)[0]
         identifier = _ERROR_ID.unpack_from(body)[0] if kind == _TYPE_ERROR_EXT else 0
         can_id = identifier & (ID_MAX_EXTENDED | EXTENDED)
-        return LoggedFrame(_bus(channel), t_us, can_id, int(FrameFlag.ERROR), b"")
-    flag = (FrameFlag.REMOTE if is_remote else FrameFlag(0)) | (FrameFlag.FD if is_fd else FrameFlag(0))
+        return LoggedFrame(_bus(channel), t_us, can_id, ERROR, b"")
+    flag = (REMOTE if is_remote else 0) | (FD if is_fd else 0)
     number = identifier & ID_MAX_EXTENDED  # bits 29 and 30 say nothing
     is_extended = bool(identifier & EXTENDED) or number > ID_MAX_STANDARD
     payload = b"" if is_remote else data
-    return logged(_bus(channel), t_us, number, payload, is_extended=is_extended, flags=int(flag))
+    return logged(_bus(channel), t_us, number, payload, is_extended=is_extended, flags=flag)
 
 
 def _payload(data: bytes, valid: int) -> bytes:

@@ -18,9 +18,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from device.acquisition.lot import FrameFlag
 from device.adapters.log_errors import LogFault
-from device.adapters.log_lines import LineError, LoggedFrame, logged, micros
+from device.adapters.log_lines import FD, REMOTE, LineError, LoggedFrame, logged, micros
 
 _FRAME = re.compile(
     rb"\s*(\d{1,3}):(\d{2}):(\d{2}):(\d{1,6})\s+(?:Rx|Tx)\s+(\d{1,3})\s+(?:0x)?([0-9A-Fa-f]{1,10})\s+"
@@ -69,15 +68,15 @@ class BusmasterLines:
             payload = bytes([int(word, self._base) for word in words.split()[: int(length)]])
         except ValueError as error:
             raise LineError("has a number that is none") from error
-        flags = FrameFlag.REMOTE if remote else FrameFlag(0)
+        flags = REMOTE if remote else 0
         if remote:
             payload = b""
         elif len(payload) < int(length):
             raise LineError(f"has {len(payload)} of {int(length)} payload bytes")
         elif len(payload) > 8:  # noqa: PLR2004 (only an FD frame is longer)
-            flags = FrameFlag.FD
+            flags = FD
         return logged(
-            f"can{int(channel)}", t_us, number, payload, is_extended=kind.lower() == b"x", flags=int(flags)
+            f"can{int(channel)}", t_us, number, payload, is_extended=kind.lower() == b"x", flags=flags
         )
 
     def _time(self, t_us: int) -> int:

@@ -20,9 +20,8 @@ import binascii
 import re
 from decimal import Decimal, InvalidOperation
 
-from device.acquisition.lot import FrameFlag
 from device.adapters.log_errors import LogFault
-from device.adapters.log_lines import LineError, LoggedFrame, hex_bytes, logged
+from device.adapters.log_lines import ERROR, FD, REMOTE, LineError, LoggedFrame, hex_bytes, logged
 
 _PYTHON_CAN_HEADING = b"timestamp,arbitration_id"
 _PYTHON_CAN = re.compile(
@@ -81,27 +80,27 @@ class CsvLines:
         if not is_form:
             raise LineError("is no CSV frame")
         number, is_extended = int(row["id"], 16), extended in {b"true", b"1"}
-        flags = FrameFlag.REMOTE if number & _REMOTE_BIT else FrameFlag(0)
+        flags = REMOTE if number & _REMOTE_BIT else 0
         payload = b""
         if not flags:
             payload = hex_bytes(words[self._data_at : self._data_at + int(length)])
             if len(payload) < int(length):
                 raise LineError(f"has {len(payload)} of {int(length)} payload bytes")
             if len(payload) > 8:  # noqa: PLR2004 (only an FD frame is longer)
-                flags = FrameFlag.FD
+                flags = FD
         return logged(
             f"can{int(bus)}",
             int(row["time stamp"]),
             number & ~_REMOTE_BIT,
             payload,
             is_extended=is_extended,
-            flags=int(flags),
+            flags=flags,
         )
 
 
 def _python_can(found: re.Match[bytes]) -> LoggedFrame:
-    flags = FrameFlag.REMOTE if found["remote"] == b"1" else FrameFlag(0)
-    flags |= FrameFlag.ERROR if found["error"] == b"1" else FrameFlag(0)
+    flags = REMOTE if found["remote"] == b"1" else 0
+    flags |= ERROR if found["error"] == b"1" else 0
     payload = b""
     if not flags:
         try:
@@ -111,14 +110,14 @@ def _python_can(found: re.Match[bytes]) -> LoggedFrame:
         if len(payload) != int(found["dlc"]):
             raise LineError(f"has {len(payload)} of {int(found['dlc'])} payload bytes")
         if len(payload) > 8:  # noqa: PLR2004 (the form does not say FD, but no other frame is longer)
-            flags = FrameFlag.FD
+            flags = FD
     return logged(
         "can0",
         _time_us(found["time"]),
         int(found["id"], 16),
         payload,
         is_extended=found["extended"] == b"1",
-        flags=int(flags),
+        flags=flags,
     )
 
 

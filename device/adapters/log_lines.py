@@ -47,6 +47,9 @@ _SHOWN_BYTES = 60
 _US_DIGITS = 6
 ID_MAX_STANDARD, ID_MAX_EXTENDED = 0x7FF, 0x1FFF_FFFF
 
+# `FrameFlag`'s bits as plain integers: an enum's arithmetic costs as much as the rest of a line.
+REMOTE, ERROR, FD = int(FrameFlag.REMOTE), int(FrameFlag.ERROR), int(FrameFlag.FD)
+
 # Payload bytes by data length code (ISO 11898-1, table "DLC").
 DLC_BYTES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64)
 
@@ -184,7 +187,7 @@ def logged(
     if can_id > (ID_MAX_EXTENDED if is_extended else ID_MAX_STANDARD):
         kind = "extended" if is_extended else "standard"
         raise LineError(f"has no {kind} identifier ({can_id:X})", LogFault.IMPOSSIBLE)
-    if len(data) > (FD_BYTES if flags & FrameFlag.FD else CLASSIC_BYTES):
+    if len(data) > (FD_BYTES if flags & FD else CLASSIC_BYTES):
         raise LineError(f"has {len(data)} payload bytes", LogFault.IMPOSSIBLE)
     return LoggedFrame(bus, t_us, can_id | (EXTENDED if is_extended else 0), flags, data)
 
@@ -206,9 +209,12 @@ def hex_bytes(words: Sequence[bytes]) -> bytes:
     Raises:
         LineError: One of them is none.
     """
+    joined = b"".join(words)
     try:
+        if len(joined) == 2 * len(words):
+            return bytes.fromhex(joined.decode("ascii"))
         return bytes([int(word, 16) for word in words])
-    except ValueError as error:
+    except ValueError as error:  # a UnicodeDecodeError is one
         raise LineError("has a payload that is not hexadecimal") from error
 
 

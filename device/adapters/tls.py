@@ -13,6 +13,8 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -54,6 +56,32 @@ class _TidySocket(ssl.SSLSocket):
 def leave_dates_unchecked(context: ssl.SSLContext) -> None:
     """Make a context check everything about a certificate but its dates."""
     context.verify_flags = ssl.VerifyFlags(context.verify_flags | NO_CHECK_TIME)
+
+
+def credential_problem(*, ca_file: Path, cert_file: Path, key_file: Path) -> str | None:
+    """Return which of a client's files cannot be used and why, None when all can."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except OSError as failure:
+        return f"{ca_file}: {_reason(failure)}"
+    try:  # OpenSSL says of a pair only that something in it is wrong
+        x509.load_pem_x509_certificates(cert_file.read_bytes())
+    except OSError as failure:
+        return f"{cert_file}: {_reason(failure)}"
+    except ValueError:
+        return f"{cert_file}: not a certificate in PEM form"
+    try:
+        context.load_cert_chain(cert_file, key_file)
+    except OSError as failure:
+        return f"{cert_file} and {key_file} do not fit each other: {_reason(failure)}"
+    return None
+
+
+def _reason(failure: OSError) -> str:
+    if isinstance(failure, ssl.SSLError):
+        return f"not what it should be ({failure.reason or failure})"
+    return failure.strerror or type(failure).__name__
 
 
 def client_context(*, ca_file: Path, cert_file: Path, key_file: Path, check_dates: bool) -> ssl.SSLContext:

@@ -19,9 +19,18 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 
-from device.acquisition.lot import FrameFlag
 from device.adapters.log_errors import LogFault
-from device.adapters.log_lines import DLC_BYTES, LineError, LoggedFrame, hex_bytes, logged, micros
+from device.adapters.log_lines import (
+    DLC_BYTES,
+    ERROR,
+    FD,
+    REMOTE,
+    LineError,
+    LoggedFrame,
+    hex_bytes,
+    logged,
+    micros,
+)
 
 # Columns by name, as version 2 calls them: N number, O offset, B bus, T type, d direction, I identifier,
 # R reserved, L data length code, l data length, D data. In version 1 the type of a frame is Rx or Tx.
@@ -40,8 +49,8 @@ _OTHER_TYPES = frozenset({b"ST", b"EC", b"EV", b"WARNG", b"WARNING", b"ERROR", b
 _STATUS_ID = b"FFFFFFFF"  # version 1.0 writes a bus status under this identifier
 _STANDARD_DIGITS = 4
 _NUMBER = re.compile(rb"\d{1,12}\)?")
-_TIME = re.compile(rb"(\d{1,13})(?:\.(\d{1,9}))?")
-_ID = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_OFFSET, _BUS, _TYPE, _ID, _CODE, _LENGTH = (name.encode() for name in "OBTILl")
+_DIGITS_MAX, _TIME_DIGITS_MAX = 3, 13
 _US_PER_DAY = 86_400_000_000
 _DAYS_TO_1970 = 25_569  # from 1899-12-30
 _DAYS_MAX = 100_000  # the year 2173
@@ -58,7 +67,9 @@ class TrcLines:
         self.has_date = False
         self._start_us = 0
         self._version = (1, 0)
-        self._columns: tuple[str, ...] = _COLUMNS[self._version]
+        self._places: dict[bytes, int] = {}
+        self._data_at = 0
+        self._set_columns(_COLUMNS[self._version])
 
     def read(self, line: bytes) -> LoggedFrame | None:
         """As `LineForm.read`."""
@@ -74,78 +85,69 @@ class TrcLines:
         return self._record(words)
 
     def _record(self, words: list[bytes]) -> LoggedFrame | None:
-        columns = [name for name in self._columns if name != "D"]
-        kind = self._word(words, columns, "T", b"DT").upper()
+        kind = self._word(words, _TYPE, b"DT").upper()
         if kind in _OTHER_TYPES:
             return None
-        if kind == _ERROR_TYPE:
-            return self._error(words, columns)
+        if kind == _ERROR_TYPE:  # its identifier may be missing, so only what stands before it counts
+            return LoggedFrame(self._bus(words), self._time(words), 0, ERROR, b"")
         if kind not in _FRAME_TYPES:
             raise LineError("is no TRC frame")
-        identifier = self._word(words, columns, "I", b"")
+        identifier = self._word(words, _ID, b"")
         if self._version == (1, 0) and identifier == _STATUS_ID:
             return None
-        if not _ID.fullmatch(identifier):
-            raise LineError("is no TRC frame")
-        count = self._length(words, columns, is_fd=kind in _FD_TYPES)
-        data = words[len(columns) :]
-        flags = FrameFlag.FD if kind in _FD_TYPES else FrameFlag(0)
+        is_fd = kind in _FD_TYPES
+        count, data = self._length(words, is_fd=is_fd), words[self._data_at :]
         if kind == _REMOTE_TYPE or data[:1] == [b"RTR"]:
-            flags, payload = FrameFlag.REMOTE, b""
+            flags, payload = REMOTE, b""
         else:
-            payload = hex_bytes(data[:count])
+            flags, payload = FD if is_fd else 0, hex_bytes(data[:count])
             if len(payload) < count:
                 raise LineError(f"has {len(payload)} of {count} payload bytes")
+        try:
+            number = int(identifier, 16)
+        except ValueError as error:
+            raise LineError("has an identifier that is none") from error
+        is_extended = len(identifier) > _STANDARD_DIGITS
         return logged(
-            self._bus(words, columns),
-            self._time(words, columns),
-            int(identifier, 16),
-            payload,
-            is_extended=len(identifier) > _STANDARD_DIGITS,
-            flags=int(flags),
+            self._bus(words), self._time(words), number, payload, is_extended=is_extended, flags=flags
         )
 
-    def _error(self, words: list[bytes], columns: list[str]) -> LoggedFrame:
-        """Return an error frame; its identifier column may be empty, so only what stands before it counts."""
-        return logged(
-            self._bus(words, columns),
-            self._time(words, columns),
-            0,
-            b"",
-            is_extended=False,
-            flags=int(FrameFlag.ERROR),
-        )
-
-    def _word(self, words: list[bytes], columns: list[str], name: str, default: bytes) -> bytes:
-        if name not in columns:
+    def _word(self, words: list[bytes], column: bytes, default: bytes) -> bytes:
+        place = self._places.get(column)
+        if place is None:
             return default
-        place = columns.index(name)
         if place >= len(words):
             raise LineError("is no TRC frame")
         return words[place]
 
-    def _length(self, words: list[bytes], columns: list[str], *, is_fd: bool) -> int:
-        word = self._word(words, columns, "l" if "l" in columns else "L", b"")
-        if not word.isdigit():
+    def _length(self, words: list[bytes], *, is_fd: bool) -> int:
+        is_length = _LENGTH in self._places
+        word = self._word(words, _LENGTH if is_length else _CODE, b"")
+        if not word.isdigit() or len(word) > _DIGITS_MAX:
             raise LineError("is no TRC frame")
-        number = int(word[:3])
-        if "l" in columns or not is_fd:
+        number = int(word)
+        if is_length or not is_fd:
             return number
         if number >= len(DLC_BYTES):
             raise LineError(f"has a data length code of {number}", LogFault.IMPOSSIBLE)
         return DLC_BYTES[number]
 
-    def _bus(self, words: list[bytes], columns: list[str]) -> str:
-        word = self._word(words, columns, "B", b"1")
-        if not word.isdigit() or len(word) > 3:  # noqa: PLR2004 (buses are few; a longer number is none)
+    def _bus(self, words: list[bytes]) -> str:
+        word = self._word(words, _BUS, b"1")
+        if not word.isdigit() or len(word) > _DIGITS_MAX:
             raise LineError("is no TRC frame")
         return f"can{int(word)}"
 
-    def _time(self, words: list[bytes], columns: list[str]) -> int:
-        found = _TIME.fullmatch(self._word(words, columns, "O", b""))
-        if found is None:
+    def _time(self, words: list[bytes]) -> int:
+        whole, _, fraction = self._word(words, _OFFSET, b"").partition(b".")
+        if not whole.isdigit() or len(whole) > _TIME_DIGITS_MAX or not (fraction or b"0").isdigit():
             raise LineError("is no TRC frame")
-        return self._start_us + micros(found[1], found[2] or b"0", digits=3)
+        return self._start_us + micros(whole, fraction or b"0", digits=3)
+
+    def _set_columns(self, names: tuple[str, ...]) -> None:
+        before_data = [name.encode() for name in names if name != "D"]
+        self._places = {name: place for place, name in enumerate(before_data)}
+        self._data_at = len(before_data)
 
     def _read_heading(self, line: bytes) -> None:
         name, _, value = line[1:].partition(b"=")
@@ -157,13 +159,14 @@ class TrcLines:
             case b"$COLUMNS":
                 names = tuple(value.decode("ascii", errors="replace").strip().split(","))
                 if set(names) <= _KNOWN_COLUMNS and {"O", "T", "I"} <= set(names):
-                    self._columns = names
+                    self._set_columns(names)
 
     def _read_version(self, value: bytes) -> None:
         major, _, minor = value.partition(b".")
         if major.isdigit() and minor.isdigit():
             self._version = (int(major[:3]), int(minor[:3]))
-            self._columns = _COLUMNS.get(self._version, self._columns)
+            if self._version in _COLUMNS:
+                self._set_columns(_COLUMNS[self._version])
 
     def _read_start(self, value: bytes) -> None:
         try:

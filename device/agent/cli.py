@@ -21,7 +21,7 @@ import typer
 from device.adapters.enrolment_http import EnrolmentClient
 from device.adapters.system_clock import SystemClock
 from device.agent import enrolling
-from device.agent.compiling import compile_table
+from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
 from device.agent.process import EXITS, Exit, fail, print_json, supervise
 from device.agent.pumps import Agent
@@ -111,11 +111,12 @@ def compile(  # noqa: A001 - the word an installer types
     *,
     dbc: Annotated[Path, typer.Option(help="DBC file of the bus (.kcd and .sym are read too).")],
     out: Annotated[Path, typer.Option(help="Decode table to write.")],
+    matching: Annotated[str, typer.Option(help=MATCHING_HELP)] = MATCHINGS[0],
     as_json: AsJson = False,
 ) -> None:
     """Compile a DBC into the table that the running agent loads."""
     try:
-        warnings = compile_table(dbc, out)
+        warnings = compile_table(dbc, out, matching)
     except EdgeError as error:
         fail(error)
     if as_json:

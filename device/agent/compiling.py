@@ -18,22 +18,34 @@ if TYPE_CHECKING:
 COMPILE_S_MAX = 120.0  # the largest public DBC takes three seconds on a slow machine
 
 
-def compile_table(dbc: Path, table: Path) -> tuple[str, ...]:
+# How frames find their message, as `device.dbc_compiler.Matching` names it.
+MATCHINGS = ("dbc", "j1939", "exact")
+MATCHING_HELP = "How frames find their message: dbc (as the DBC says), j1939 (by PGN), exact (by whole id)."
+
+
+def compile_table(dbc: Path, table: Path, matching: str = MATCHINGS[0]) -> tuple[str, ...]:
     """Compile a DBC file.
 
     Args:
         dbc: file to read.
         table: file to write; replaced whole.
+        matching: one of `MATCHINGS`: as the DBC says, by J1939 parameter group, by the whole identifier.
 
     Returns:
         What was forgiven or left out, one sentence each.
 
     Raises:
-        EdgeError: the DBC cannot be used or the table cannot be written.
+        EdgeError: the DBC cannot be used, the table cannot be written, or there is no such matching.
     """
-    command = [sys.executable, "-m", "device.dbc_compiler", str(dbc), str(table)]
+    if matching not in MATCHINGS:
+        step = f"use one of {', '.join(MATCHINGS)}"
+        raise EdgeError(f"--matching {matching}", is_transient=False, next_step=step)
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise _not_written(f"{table}: {failure.strerror or failure}") from failure
+    command = [sys.executable, "-m", "device.dbc_compiler", str(dbc), str(table), "--matching", matching]
+    try:
         done = subprocess.run(  # noqa: S603 - our own module, no shell
             command, capture_output=True, text=True, timeout=COMPILE_S_MAX, check=False
         )
@@ -42,6 +54,8 @@ def compile_table(dbc: Path, table: Path) -> tuple[str, ...]:
             f"{dbc}: not compiled: {failure}", is_transient=True, next_step="run the command again"
         ) from failure
     lines = [line for line in done.stderr.splitlines() if line]
+    if done.returncode != 0 and lines and lines[0].startswith(f"{table}: "):
+        raise _not_written(lines[0])
     if done.returncode != 0:
         raise EdgeError(
             lines[0] if lines else f"{dbc}: not compiled",
@@ -50,3 +64,12 @@ def compile_table(dbc: Path, table: Path) -> tuple[str, ...]:
             next_step=" ".join(line.removeprefix("Next step: ") for line in lines[1:]),
         )
     return tuple(line.removeprefix("warning: ") for line in lines)
+
+
+def _not_written(what: str) -> EdgeError:
+    return EdgeError(
+        what,
+        is_transient=False,
+        meaning="the table could not be written there; nothing is wrong with the DBC",
+        next_step="check the path, its permissions and the space on the disk",
+    )

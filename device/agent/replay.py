@@ -5,6 +5,7 @@ Rules:
   fast it is read.
 - As fast as possible, or paced. Either way reading waits for the disk, and for receipts while the broker is
   there, so memory is flat and nothing is dropped. With the broker away the spool takes what its quota allows.
+- While the disk refuses, reading stands still, but the refused batch is tried again several times a second.
 - At the end everything is sealed and stored, then the replay waits until receipts cover all that is pending.
 - Each run is a boot of its own; one that was interrupted is finished by running it again.
 
@@ -25,7 +26,7 @@ from device.agent.replay_clock import Patience, ReplayClock
 from device.agent.replay_log import LEAD_US, SECOND_US
 from device.agent.replay_tally import ReplayTally, WatchedSpool
 from device.agent.wiring import Tuning
-from device.config import BatchLimits, UplinkLimits
+from device.config import BatchLimits, SpoolLimits, UplinkLimits
 from device.events import FramesReceived, Tick
 from protocol.limits import PAYLOAD_BYTES_MAX
 
@@ -48,6 +49,10 @@ FASTEST = 60.0  # how much faster than on the road the engine's timers run when 
 RECEIPT_WAIT_US = 10 * SECOND_US  # of real time, for a published batch
 HOUR_US = 3_600 * SECOND_US
 HEARTBEAT_US = 24 * HOUR_US  # while it waits for receipts the engine has nothing to say
+# While reading stands still for the disk, the drive's time creeps on: a refused store is tried again every
+# 0.2 s, and a minute of waiting puts the engine's time only three seconds ahead of the log's.
+CREEP_US = 1_000  # each POLL_S
+STORE_RETRY_US = 10 * CREEP_US
 TICK_US = 60 * SECOND_US  # how often it persists how far it got: a replay can be run again
 
 
@@ -85,7 +90,9 @@ class Progress:
     is_reading: bool
 
 
-def replay_tuning(batch: BatchLimits, *, precision: Precision, speed: float | None) -> Tuning:
+def replay_tuning(
+    batch: BatchLimits, spool: SpoolLimits, *, precision: Precision, speed: float | None
+) -> Tuning:
     """Return how the engine is tuned for a replay.
 
     The engine's timers run on the log's time, so waits for answers of the real world are stretched by its
@@ -93,6 +100,7 @@ def replay_tuning(batch: BatchLimits, *, precision: Precision, speed: float | No
 
     Args:
         batch: the home's limits.
+        spool: the home's limits.
         precision: of positions.
         speed: times real time; None as fast as possible.
     """
@@ -101,6 +109,7 @@ def replay_tuning(batch: BatchLimits, *, precision: Precision, speed: float | No
         keep_all=True,
         precision=precision,
         batch=replace(batch, heartbeat_us=HEARTBEAT_US),
+        spool=replace(spool, retry_us=STORE_RETRY_US),
         uplink=UplinkLimits(
             receipt_wait_us=round(RECEIPT_WAIT_US * factor),
             backoff_first_us=round(RECEIPT_WAIT_US / 2 * factor),
@@ -220,7 +229,7 @@ class Replay:
             await self._sleep(left_s)
 
     async def _wait_for_room(self) -> bool:
-        """Let disk and broker keep up; the drive's time stands still. False when the spool stays full."""
+        """Let disk and broker keep up, the drive's time all but standing; False when the spool stays full."""
         await asyncio.sleep(0)
         room, patience = Patience(self._clock, ROOM_WAIT_S), Patience(self._clock, self._wait_s)
         while not self._stopping.is_set():
@@ -231,6 +240,8 @@ class Replay:
                 return True
             if is_full and patience.is_over(pending + unstored):
                 return False
+            if is_full:
+                self._virtual.reach(self._virtual.mono_us + CREEP_US)
             self._core.driver.feed(Tick())
             await self._sleep(POLL_S)
         return True

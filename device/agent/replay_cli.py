@@ -1,8 +1,8 @@
 """`tbox agent replay`: a recorded drive through the agent's own path, and an account of every frame.
 
 Rules: everything is read and checked before anything is sealed: a DBC that knows no frame of the log's
-beginning, a log of several buses without a name, an NMEA log without time. What is printed comes from the
-signed headers.
+beginning, a log of several buses without a name, an NMEA log without time, a certificate that no broker can
+be shown. What is said at the end is `replay_report`'s.
 
 Example:
     $ tbox agent replay --home box --can drive.log --dbc car.dbc --start 2026-11-24T08:00:00Z
@@ -16,20 +16,23 @@ import logging
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from device.adapters.log_files import LogReader
+from device.acquisition.decode import Decoder
+from device.adapters.log_files import SUPPORTED, LogReader
 from device.adapters.system_clock import SystemClock
-from device.agent.compiling import compile_table
+from device.adapters.tls import credential_problem
+from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
-from device.agent.process import Exit, fail, print_json, supervise
+from device.agent.process import Exit, fail, supervise
 from device.agent.replay import Outcome, Replay, replay_tuning
 from device.agent.replay import Progress as Standing
 from device.agent.replay_log import SECOND_US, DriveLog, Survey, Timeline, place, survey
+from device.agent.replay_report import leave, report, utc_text
 from device.agent.settings import PRECISIONS, read_settings
 from device.agent.wiring import Wired, plan_bus, read_table, wired
 from device.errors import EdgeError
@@ -43,13 +46,14 @@ if TYPE_CHECKING:
 
 WARNINGS_SHOWN = 5
 SPEED_MAX = 1_000.0
+AHEAD_US_MAX = 60 * SECOND_US  # clocks of two machines may differ by as much
 WAIT_S_MAX = 86_400.0  # a day: who waits longer has forgotten it
 
 
 def replay(
     *,
     home: Annotated[Path, typer.Option(help="Folder of this box: keys, certificate, settings, spool.")],
-    can: Annotated[Path, typer.Option(help="CAN log: candump -l text, Vector .asc or .blf.")],
+    can: Annotated[Path, typer.Option(help=f"CAN log: {SUPPORTED}.")],
     dbc: Annotated[Path, typer.Option(help="DBC file of the bus.")],
     nmea: Annotated[Path | None, typer.Option(help="NMEA 0183 log of the same drive.")] = None,
     start: Annotated[
@@ -69,6 +73,7 @@ def replay(
     profile: Annotated[
         Path | None, typer.Option(help="Vehicle profile: catalogue names, raw frames kept.")
     ] = None,
+    matching: Annotated[str, typer.Option(help=MATCHING_HELP)] = MATCHINGS[0],
     precision: Annotated[str, typer.Option(help="Of positions: exact, cell, in_out, none.")] = "exact",
     wait: Annotated[
         float,
@@ -87,25 +92,29 @@ def replay(
         trust = place_of.read_trust()
         settings = read_settings(place_of.settings)
         vehicle = None if profile is None else read_profile(profile)
-        table = _compile(dbc, quiet=as_json)
-        found = survey(can, bus=bus, known_ids={message.can_id for message in table.messages})
+        table = _compile(dbc, matching, quiet=as_json)
+        found = survey(can, bus=bus, is_known=Decoder(table).is_known)
         timeline = place(found, start_us=start_us, nmea=nmea, now_us=clock.wall_us())
         _require_known(found, dbc, can)
-        _say(found, timeline, vehicle, quiet=as_json)
+        doubts = _doubts(found, timeline, vehicle, now_us=clock.wall_us())
+        _say(timeline, doubts, quiet=as_json)
         ready = wired(
             place_of,
             trust,
             settings,
             plans={found.bus: plan_bus(found.bus, table, vehicle)},
             profile=vehicle,
-            tuning=replay_tuning(settings.batch, precision=PRECISIONS[precision], speed=speed),
+            tuning=replay_tuning(
+                settings.batch, settings.spool, precision=PRECISIONS[precision], speed=speed
+            ),
         )
+        _require_credentials(ready)
         drive = DriveLog(LogReader(can), nmea, timeline)
         outcome = _run(ready, place_of, drive, timeline, clock=clock, speed=speed, wait_s=wait, quiet=as_json)
     except EdgeError as error:
         fail(error)
-    _report(outcome, drive, timeline, found, as_json=as_json)
-    _exit(outcome)
+    report(outcome, drive, timeline, found, doubts, as_json=as_json)
+    leave(outcome)
 
 
 def _run(
@@ -150,10 +159,10 @@ def _progress(drive: DriveLog, *, quiet: bool) -> Iterator[Callable[[Standing], 
         yield tell
 
 
-def _compile(dbc: Path, *, quiet: bool) -> DecodeTable:
+def _compile(dbc: Path, matching: str, *, quiet: bool) -> DecodeTable:
     with tempfile.TemporaryDirectory(prefix="tbox-replay-") as folder:
         table = Path(folder, "replay.table")
-        warnings = compile_table(dbc, table)
+        warnings = compile_table(dbc, table, matching)
         if not quiet:
             for warning in warnings[:WARNINGS_SHOWN]:
                 sys.stderr.write(f"warning: {warning}\n")
@@ -186,92 +195,43 @@ def _require_known(found: Survey, dbc: Path, can: Path) -> None:
         raise typer.Exit(Exit.NOTHING_KNOWN)
 
 
-def _say(found: Survey, timeline: Timeline, vehicle: Profile | None, *, quiet: bool) -> None:
-    """Say what was decided on the person's behalf."""
+def _require_credentials(ready: Wired) -> None:
+    """Refuse to begin with a certificate that no broker can be shown: every batch would stay pending."""
+    uplink = ready.uplink
+    problem = credential_problem(ca_file=uplink.ca_file, cert_file=uplink.cert_file, key_file=uplink.key_file)
+    if problem is not None:
+        raise EdgeError(
+            f"the broker cannot be reached with these files: {problem}",
+            is_transient=False,
+            meaning="what is replayed would be stored and never sent; nothing was replayed",
+            next_step="`tbox agent renew`, or enrol again with a fresh token",
+        )
+
+
+def _doubts(found: Survey, timeline: Timeline, vehicle: Profile | None, *, now_us: int) -> list[str]:
+    """Return what a person may not have meant."""
+    doubts = []
+    ahead_us = timeline.utc_us - now_us
+    if ahead_us > AHEAD_US_MAX:
+        ahead = dt.timedelta(seconds=ahead_us // SECOND_US)
+        doubts.append(
+            f"the drive begins {ahead} in the future ({timeline.utc_source}): its batches would be evidence "
+            "of a time that has not been. Is --start right, and this machine's clock?"
+        )
+    if vehicle is not None and found.bus not in vehicle.buses:
+        doubts.append(f"profile {vehicle.name} says nothing about bus {found.bus}")
+    return doubts
+
+
+def _say(timeline: Timeline, doubts: list[str], *, quiet: bool) -> None:
+    """Say what was decided on the person's behalf, and what looks wrong."""
     if quiet:
         return
-    sys.stderr.write(f"UTC of the first frame: {_utc(timeline.utc_us)} ({timeline.utc_source})\n")
+    sys.stderr.write(f"UTC of the first frame: {utc_text(timeline.utc_us)} ({timeline.utc_source})\n")
     if timeline.nmea_source:
         sys.stderr.write(f"NMEA: {timeline.nmea_source}\n")
-    if vehicle is not None and found.bus not in vehicle.buses:
-        sys.stderr.write(f"warning: profile {vehicle.name} says nothing about bus {found.bus}\n")
-
-
-def _account(outcome: Outcome, drive: DriveLog, timeline: Timeline, found: Survey) -> dict[str, object]:
-    tally = outcome.tally
-    return {
-        "ok": _code(outcome) is Exit.DONE,
-        "bus": found.bus,
-        "utc_start": _utc(timeline.utc_us),
-        "utc_source": timeline.utc_source,
-        "nmea_source": timeline.nmea_source or None,
-        "frames_read": outcome.frames_read,
-        "frames_decoded": tally.decoded,
-        "frames_dropped": tally.frame_drops,
-        "drops": dict(sorted(tally.drops.items())),
-        "samples": tally.samples,
-        "rows": tally.rows,
-        "fixes": tally.fixes,
-        "nmea_lines": drive.nmea_lines,
-        "log_errors": drive.log_errors.count,
-        "first_log_errors": list(drive.log_errors.first),
-        "batches_sealed": tally.batches,
-        "batches_receipted": outcome.receipted,
-        "batches_pending": outcome.pending,
-        "is_complete": outcome.is_complete,
-        "seconds": round(outcome.seconds, 3),
-    }
-
-
-def _report(outcome: Outcome, drive: DriveLog, timeline: Timeline, found: Survey, *, as_json: bool) -> None:
-    account = _account(outcome, drive, timeline, found)
-    if as_json:
-        print_json(account)
-        return
-    tally = outcome.tally
-    lost = "".join(f" + {count} {cause}" for cause, count in tally.frame_drops.items())
-    sys.stdout.write(f"frames:   {outcome.frames_read} read = {tally.decoded} decoded{lost}\n")
-    sys.stdout.write(f"samples:  {tally.samples} in {tally.rows} rows, {tally.fixes} fixes\n")
-    sys.stdout.write(
-        f"batches:  {tally.batches} sealed, {outcome.receipted} receipted, {outcome.pending} pending "
-        f"({outcome.seconds:.1f} s)\n"
-    )
-    for error in drive.log_errors.first:
-        sys.stdout.write(f"log:      {error}\n")
-    if drive.log_errors.count > len(drive.log_errors.first):
-        sys.stdout.write(
-            f"log:      and {drive.log_errors.count - len(drive.log_errors.first)} more places\n"
-        )
-
-
-def _exit(outcome: Outcome) -> NoReturn:
-    tally = outcome.tally
-    if outcome.is_stored:
-        assert tally.is_balanced, "every frame is decoded or dropped by a named cause"
-        assert tally.received == outcome.frames_read, "every frame that was read reached the engine"
-    if not outcome.is_complete:
-        sys.stderr.write(
-            "stopped before the end of the log; what was read is stored. Run it again for the whole.\n"
-        )
-    elif not outcome.is_stored:
-        sys.stderr.write("the disk did not take the last batches. Check its space, then run it again.\n")
-    elif outcome.pending:
-        sys.stderr.write(
-            f"{outcome.pending} batches are stored and have no receipt yet. Check broker and bridge; "
-            "`tbox agent run` or the next replay sends them.\n"
-        )
-    raise typer.Exit(_code(outcome))
-
-
-def _code(outcome: Outcome) -> Exit:
-    if outcome.is_interrupted:
-        return Exit.INTERRUPTED
-    return Exit.DONE if outcome.is_complete and outcome.is_stored and not outcome.pending else Exit.NOT_NOW
-
-
-def _utc(utc_us: int) -> str:
-    moment = dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=utc_us)
-    return moment.isoformat().replace("+00:00", "Z")
+    for doubt in doubts:
+        sys.stderr.write(f"warning: {doubt}\n")
 
 
 def _unusable(what: str, next_step: str) -> EdgeError:

@@ -3,8 +3,9 @@
 Rules:
 - Monotonic time is the log's own, counted from one second before the first frame (frames of another bus may
   stand a little earlier).
-- UTC of the first frame is what `--start` says; else the log's own time stamps, when they look like an epoch
-  (above 10^9 s, the year 2001); else the first valid RMC of the NMEA log; else the present.
+- UTC of the first frame is what `--start` says; else the log's own time stamps, when the log has a date or
+  they look like an epoch (above 10^9 s, the year 2001); else the first valid RMC of the NMEA log; else the
+  present.
 - The NMEA log carries UTC: where UTC of the CAN log is known and the first valid RMC lies within the day
   after it, each sentence stands at its own UTC. Otherwise the first valid RMC is matched to the start of the
   replay.
@@ -36,22 +37,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.acquisition.lot import FrameLot
-from device.adapters.log_files import LogError, LogErrors, LogFault, LogReader
+from device.adapters.log_files import LogClock, LogError, LogErrors, LogFault, LogReader
 from device.adapters.log_times import credible, without
 from device.errors import EdgeError
 from device.events import FramesReceived, GnssReceived
 from protocol.limits import CLOCK_EARLIEST_US, NMEA_SENTENCE_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 LEAD_US = SECOND_US  # frames of another bus may stand a little before the log's first
-EPOCH_LIKE_US = (
-    1_000_000_000 * SECOND_US
-)  # 2001-09-09: above it a time stamp is an epoch, below it a time since some start
 SURVEY_FRAMES = (
     100_000  # about two minutes of a full 500 kbit/s bus: every cyclic message has come many times
 )
@@ -75,6 +75,7 @@ class Survey:
         buses: frames by bus.
         known: frames of the chosen bus whose identifier the DBC knows.
         bus: the bus that the DBC is for.
+        clock: what the log's times are.
     """
 
     first_us: int
@@ -82,6 +83,7 @@ class Survey:
     buses: dict[str, int]
     known: int
     bus: str
+    clock: LogClock = LogClock.RELATIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,31 +114,34 @@ class Item:
     event: FramesReceived | GnssReceived
 
 
-def survey(path: Path, *, bus: str | None, known_ids: Collection[int]) -> Survey:
+def survey(
+    path: Path, *, bus: str | None, is_known: Callable[[NDArray[np.uint32]], NDArray[np.bool_]]
+) -> Survey:
     """Look at the first frames of a log.
 
     Args:
         path: the log.
         bus: the bus that the DBC is for; None when the log has only one.
-        known_ids: identifiers of the DBC, bit 31 for extended.
+        is_known: says of identifiers (n,), bit 31 for extended, whether the DBC knows their message.
 
     Raises:
-        LogError: the log cannot be read, is empty, has several buses and none was named, or lacks the named
-            one.
+        LogError: the log cannot be read, can be read once only, is empty, has several buses and none was
+            named, or lacks the named one.
     """
     first: int | None = None
     frames = 0
     buses: Counter[str] = Counter()
     known: Counter[str] = Counter()
-    ids = np.array(sorted(known_ids), np.uint32)
     reader = LogReader(path)
+    if reader.is_pipe:
+        raise LogError(path, "a pipe, and a replay reads its log twice", "Write it to a file first.")
     for lot in credible(reader.lots(), reader.errors):
         if not lot.size:
             continue
         first = int(lot.t_us.min()) if first is None else min(first, int(lot.t_us.min()))
         frames += lot.size
         buses[lot.bus] += lot.size
-        known[lot.bus] += int(np.isin(lot.can_id, ids).sum())
+        known[lot.bus] += int(is_known(lot.can_id).sum())
         if frames >= SURVEY_FRAMES:
             break
     if first is None:
@@ -149,7 +154,14 @@ def survey(path: Path, *, bus: str | None, known_ids: Collection[int]) -> Survey
         raise LogError(path, f"several buses: {named}", "Name the one that the DBC is for with --bus.")
     if bus is not None and bus not in buses:
         raise LogError(path, f"no frame of bus {bus}; there are {named}", "Name one of these with --bus.")
-    return Survey(first_us=first, frames=frames, buses=dict(buses), known=known[chosen], bus=chosen)
+    return Survey(
+        first_us=first,
+        frames=frames,
+        buses=dict(buses),
+        known=known[chosen],
+        bus=chosen,
+        clock=reader.clock or LogClock.RELATIVE,
+    )
 
 
 def place(found: Survey, *, start_us: int | None, nmea: Path | None, now_us: int) -> Timeline:
@@ -167,8 +179,8 @@ def place(found: Survey, *, start_us: int | None, nmea: Path | None, now_us: int
     rmc = None if nmea is None else _first_rmc(nmea)
     if start_us is not None:
         utc, source = start_us, "given by --start"
-    elif found.first_us >= EPOCH_LIKE_US:
-        utc, source = found.first_us, "time stamps of the log"
+    elif found.clock is not LogClock.RELATIVE:
+        utc, source = found.first_us, found.clock.value
     elif rmc is not None:
         utc, source = rmc, "first valid RMC of the NMEA log"
     else:
@@ -208,6 +220,11 @@ class DriveLog:
     def fraction_read(self) -> float:
         """How much of the CAN log has been read, 0…1."""
         return self._can.bytes_read / max(1, self._can.bytes_total)
+
+    @property
+    def log(self) -> LogReader:
+        """The CAN log."""
+        return self._can
 
     @property
     def log_errors(self) -> LogErrors:

@@ -22,7 +22,7 @@ from device.acquisition.table import DecodeTable
 from device.adapters.key_store import KeyName
 from device.adapters.mqtt_events import UplinkSettings
 from device.agent.settings import AgentSettings, read_settings
-from device.config import SECOND_US, BatchLimits, EngineConfig, UplinkLimits
+from device.config import SECOND_US, BatchLimits, EngineConfig, SpoolLimits, UplinkLimits
 from device.errors import ConfigError, EdgeError
 from device.intake import BusPlan
 from device.profile import rules_for
@@ -74,6 +74,7 @@ class Tuning:
         keep_all: keep every row.
         precision: of positions, instead of the settings' when given.
         batch: instead of the settings' when given.
+        spool: instead of the settings' when given.
         uplink: instead of the settings' when given.
         tick_us: how often the engine persists how far it got.
         asks_time: ask the backend for signed time while nobody vouches for the clock.
@@ -82,6 +83,7 @@ class Tuning:
     keep_all: bool = False
     precision: Precision | None = None
     batch: BatchLimits | None = None
+    spool: SpoolLimits | None = None
     uplink: UplinkLimits | None = None
     tick_us: int = 5 * SECOND_US
     asks_time: bool = True
@@ -132,7 +134,7 @@ def wired(
         host_boot=_host_boot(),
         backend_keys=trust.receipt_keys,
         batch=tuning.batch or settings.batch,
-        spool=settings.spool,
+        spool=tuning.spool or settings.spool,
         uplink=tuning.uplink or settings.uplink,
         keep_all=tuning.keep_all,
         precision=settings.precision if tuning.precision is None else tuning.precision,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import sqlite3
+import logging
+import resource
 import struct
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import can
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from device.adapters.spool_schema import BUSY_MS
 from device.agent.cli import app
 from protocol.batch import Section
 from protocol.clock import ClockClass, utc_of_sample
@@ -279,27 +280,135 @@ def test_a_real_toyota_arrives_with_the_speeds_that_others_computed(desk: Desk, 
     assert np.abs(np.array(front_left) - np.array(expected)).max() <= 5e-8
 
 
+class FullDisk:
+    """A disk without room from the moment the box is connected until `seconds` after its first refusal.
+
+    The operating system's limit of a file's size is the full disk: it refuses this process's writes for real.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._room_comes = threading.Timer(seconds, self._make_room)
+        self._ear = logging.Handler()
+        self._ear.emit = self._hear  # type: ignore[method-assign]
+        self._logger = logging.getLogger("tbox.agent")
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.has_refused = False
+
+    def __enter__(self) -> Self:
+        self._logger.addHandler(self._ear)
+        self._logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room_comes.cancel()
+        self._make_room()
+        self._logger.setLevel(logging.NOTSET)
+        self._logger.removeHandler(self._ear)
+
+    def _hear(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if "uplink connected" in said and not self.has_refused:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_024, self._limits[1]))
+        if "spool refuses to store" in said and not self.has_refused:
+            self.has_refused = True
+            self._room_comes.start()
+
+    def _make_room(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+
+
 @pytest.mark.slow
-def test_a_disk_that_refuses_the_last_batch_for_a_moment_gets_it_a_moment_later(desk: Desk) -> None:
-    drive(desk.log, 800)
-    spool = desk.folder / "box" / "spool.sqlite"
-    never = threading.Event()
-
-    def hold() -> None:
-        """Keep the spool's file locked over the end of the drive, longer than SQLite waits by itself."""
-        while not spool.exists() or b"batch" not in spool.read_bytes():
-            never.wait(0.01)
-        other = sqlite3.connect(spool, timeout=10, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        never.wait(2 + 2 * BUSY_MS / 1_000)
-        other.execute("ROLLBACK")
-        other.close()
-
-    with LedgerBridge(desk.world) as bridge:
-        holder = threading.Thread(target=hold)
-        holder.start()
-        account = desk.replay("--start", START, "--speed", "4")
-        holder.join()
+def test_a_disk_that_refuses_the_last_batches_gets_them_when_it_has_room(desk: Desk) -> None:
+    drive(desk.log, 20, step_s=0.1)  # few batches: nothing waits for room before the end
+    with LedgerBridge(desk.world) as bridge, FullDisk(3.0) as disk:  # the drive is over by then
+        account = desk.replay("--start", START, "--speed", "2")
+    assert disk.has_refused
     assert account["ok"] is True
-    assert account["frames_read"] == 800
     assert account["batches_receipted"] == account["batches_sealed"] == len(bridge.ledger.batches)
+    assert len(samples_in(bridge.ledger, "Count")) == 18
+
+
+@pytest.mark.slow
+def test_a_disk_that_refuses_in_the_middle_of_a_drive_loses_nothing(desk: Desk) -> None:
+    drive(desk.log, 4_000)
+    with LedgerBridge(desk.world) as bridge, FullDisk(0.5) as disk:
+        account = desk.replay("--start", START, "--speed", "20", "--wait", "15")
+    assert disk.has_refused
+    assert account["ok"] is True
+    assert account["frames_read"] == 4_000
+    assert account["drops"] == {"unknown_id": 400}
+    assert [value for _, value in samples_in(bridge.ledger, "Count")] == [
+        count for count in range(4_000) if count % 10 != 9
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cert.pem", "not a certificate in PEM form"),
+        ("ca.pem", "not what it should be"),
+    ],
+)
+def test_a_certificate_that_cannot_be_read_is_said_before_anything_is_sealed(
+    desk: Desk, name: str, says: str
+) -> None:
+    (desk.folder / "box" / "tls" / name).write_text("garbage")
+    said = desk.replay(code=2)["said"]
+    assert f"{name}: {says}" in said
+    assert "Next step: `tbox agent renew`" in said
+    assert not (desk.folder / "box" / "spool.sqlite").exists()
+
+
+def test_a_start_in_the_future_is_doubted_aloud(desk: Desk) -> None:
+    drive(desk.log, 50)
+    with LedgerBridge(desk.world):
+        account = desk.replay("--start", "2060-01-01T00:00:00Z")
+    assert account["ok"] is True
+    assert len(account["warnings"]) == 1
+    assert "in the future (given by --start)" in account["warnings"][0]
+
+
+def test_a_log_of_another_tool_is_replayed_with_its_own_date(desk: Desk) -> None:
+    desk.log = desk.folder / "drive.blf"
+    with can.BLFWriter(desk.log) as writer:
+        for count in range(500):
+            writer.on_message_received(
+                can.Message(
+                    timestamp=START_US / 1e6 + count * 0.01,
+                    arbitration_id=MOTION_ID,
+                    is_extended_id=False,
+                    data=struct.pack("<HIxx", count, count),
+                    channel=0,
+                )
+            )
+    with LedgerBridge(desk.world) as bridge:
+        account = desk.replay()
+    assert (account["format"], account["utc_start"]) == ("blf", START)
+    assert "taken as UTC" in account["utc_source"]
+    assert samples_in(bridge.ledger, "Count") == [
+        (START_US + count * 10_000, float(count)) for count in range(500)
+    ]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_long_j1939_recording_loses_no_frame_and_no_memory(desk: Desk, test_data: Path) -> None:
+    source = test_data / "can" / "css_mf4"
+    desk.log = source / "j1939_402s_150k_frames.mf4"
+    desk.dbc = source / "dbc" / "CSS-Electronics-SAE-J1939-DEMO.dbc"
+    with LedgerBridge(desk.world) as bridge:
+        desk.replay("--bus", "can1")  # what libraries load once is loaded
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        account = desk.replay("--bus", "can1")
+        grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert account["ok"] is True
+    assert account["frames_read"] == 150_411
+    assert account["frames_decoded"] + sum(account["frames_dropped"].values()) == 150_411
+    assert set(account["frames_dropped"]) <= {"unknown_id", "short"}
+    assert account["frames_decoded"] == 7_986, (
+        "EEC1 and CCVS1 by parameter group, as python-can's frames have them"
+    )
+    assert account["log_errors"] == 0
+    assert account["utc_start"] == "2023-11-30T17:02:05.986550Z"
+    assert len(samples_in(bridge.ledger, "EngineSpeed")) > 0
+    assert grown_kb < 64 * 1024, "the second run holds no more than the first"

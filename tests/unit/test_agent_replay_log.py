@@ -1,10 +1,14 @@
 """A recorded drive on one time line: whose UTC counts, how NMEA is placed, what is read."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from device.adapters.log_files import LogError, LogReader
+from device.adapters.log_files import LogClock, LogError, LogReader
 from device.agent.replay_log import LEAD_US, SECOND_US, DriveLog, Survey, place, rmc_utc_us, survey
 from device.errors import EdgeError
 from device.events import FramesReceived, GnssReceived
@@ -29,29 +33,33 @@ def written(path: Path, *lines: bytes) -> Path:
     return path
 
 
-def found(first_us: int) -> Survey:
-    return Survey(first_us=first_us, frames=1, buses={"can0": 1}, known=1, bus="can0")
+def found(first_us: int, clock: LogClock = LogClock.RELATIVE) -> Survey:
+    return Survey(first_us=first_us, frames=1, buses={"can0": 1}, known=1, bus="can0", clock=clock)
+
+
+def knows(*can_ids: int) -> Callable[[NDArray[np.uint32]], NDArray[np.bool_]]:
+    return lambda asked: np.isin(asked, can_ids)
 
 
 def test_a_survey_counts_what_the_dbc_knows(tmp_path: Path) -> None:
     log = candump(tmp_path / "drive.log", (10.0, "can0", 1), (10.5, "can0", 2), (11.0, "can0", 1))
-    seen = survey(log, bus=None, known_ids={1})
+    seen = survey(log, bus=None, is_known=knows(1))
     assert (seen.first_us, seen.frames, seen.known, seen.bus) == (10 * SECOND_US, 3, 2, "can0")
 
 
 def test_a_log_of_several_buses_wants_one_named(tmp_path: Path) -> None:
     log = candump(tmp_path / "drive.log", (10.0, "can0", 1), (10.5, "can1", 1))
     with pytest.raises(LogError, match=r"several buses: can0 \(1 frames\), can1 \(1 frames\)"):
-        survey(log, bus=None, known_ids={1})
-    assert survey(log, bus="can1", known_ids={1}).known == 1
+        survey(log, bus=None, is_known=knows(1))
+    assert survey(log, bus="can1", is_known=knows(1)).known == 1
     with pytest.raises(LogError, match="no frame of bus can7"):
-        survey(log, bus="can7", known_ids={1})
+        survey(log, bus="can7", is_known=knows(1))
 
 
 def test_an_empty_log_is_refused(tmp_path: Path) -> None:
     (tmp_path / "drive.log").write_text("")
     with pytest.raises(LogError, match="no frames"):
-        survey(tmp_path / "drive.log", bus=None, known_ids={1})
+        survey(tmp_path / "drive.log", bus=None, is_known=knows(1))
 
 
 def test_a_persons_start_wins(tmp_path: Path) -> None:
@@ -61,8 +69,20 @@ def test_a_persons_start_wins(tmp_path: Path) -> None:
 
 
 def test_time_stamps_that_are_an_epoch_are_believed() -> None:
-    line = place(found(NOON), start_us=None, nmea=None, now_us=NOW)
+    line = place(found(NOON, LogClock.EPOCH), start_us=None, nmea=None, now_us=NOW)
     assert (line.utc_us, line.utc_source) == (NOON, "time stamps of the log")
+
+
+def test_the_date_of_a_header_is_believed_and_its_missing_zone_is_said() -> None:
+    line = place(found(NOON, LogClock.HEADER_DATE), start_us=None, nmea=None, now_us=NOW)
+    assert line.utc_us == NOON
+    assert "no time zone: taken as UTC" in line.utc_source
+
+
+def test_a_pipe_is_refused_for_a_replay_reads_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LogError, match="reads its log twice"):
+        survey(tmp_path / "pipe", bus=None, is_known=knows(1))
 
 
 def test_time_stamps_since_some_start_are_not() -> None:
@@ -79,7 +99,7 @@ def test_the_receivers_time_is_better_than_the_present(tmp_path: Path) -> None:
 
 def test_nmea_near_the_start_stands_at_its_own_utc_and_else_begins_with_it(tmp_path: Path) -> None:
     nmea = written(tmp_path / "n", rmc(30))
-    near = place(found(NOON), start_us=None, nmea=nmea, now_us=NOW)
+    near = place(found(NOON, LogClock.EPOCH), start_us=None, nmea=nmea, now_us=NOW)
     far = place(found(NOON), start_us=NOON - 30 * 86_400 * SECOND_US, nmea=nmea, now_us=NOW)
     assert near.nmea_utc_us == NOON
     assert far.nmea_utc_us == NOON + 30 * SECOND_US
@@ -89,7 +109,7 @@ def test_nmea_near_the_start_stands_at_its_own_utc_and_else_begins_with_it(tmp_p
 def test_an_nmea_log_without_time_is_refused(tmp_path: Path) -> None:
     nmea = written(tmp_path / "n", rmc(0, is_valid=False), b"noise\n")
     with pytest.raises(EdgeError, match="no valid RMC"):
-        place(found(NOON), start_us=None, nmea=nmea, now_us=NOW)
+        place(found(NOON, LogClock.EPOCH), start_us=None, nmea=nmea, now_us=NOW)
 
 
 def test_can_and_nmea_come_merged_by_time(tmp_path: Path) -> None:
@@ -97,7 +117,7 @@ def test_can_and_nmea_come_merged_by_time(tmp_path: Path) -> None:
     rows = [(base + offset, "can0", 1) for offset in (0.0, 0.5, 1.5, 2.5, 3.5)]
     log = candump(tmp_path / "drive.log", *rows)
     nmea = written(tmp_path / "n", rmc(0), rmc(2), rmc(9))
-    line = place(survey(log, bus=None, known_ids={1}), start_us=None, nmea=nmea, now_us=NOW)
+    line = place(survey(log, bus=None, is_known=knows(1)), start_us=None, nmea=nmea, now_us=NOW)
     drive = DriveLog(LogReader(log), nmea, line)
     kinds = [(type(item.event), item.t_us) for item in drive]
     assert [t_us for _, t_us in kinds] == sorted(t_us for _, t_us in kinds)
@@ -113,7 +133,7 @@ def test_can_and_nmea_come_merged_by_time(tmp_path: Path) -> None:
 def test_sentences_before_the_first_time_stand_at_the_start(tmp_path: Path) -> None:
     log = candump(tmp_path / "drive.log", (5.0, "can0", 1))
     nmea = written(tmp_path / "n", b"$GPGSA,A,1*1E\r\n", rmc(0))
-    line = place(survey(log, bus=None, known_ids={1}), start_us=None, nmea=nmea, now_us=NOW)
+    line = place(survey(log, bus=None, is_known=knows(1)), start_us=None, nmea=nmea, now_us=NOW)
     assert {item.t_us for item in DriveLog(LogReader(log), nmea, line)} == {LEAD_US}
 
 
