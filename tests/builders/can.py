@@ -17,6 +17,7 @@ from protocol.signals import physical
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
+    from pathlib import Path
 
     from cantools.database.can import Database
 
@@ -50,6 +51,24 @@ def frames_for(
                 _place(payload, signal, rng.choice(named))
         frames.append((number, can_id(message), bytes(payload)))
     return frames
+
+
+def with_odd_lengths(
+    frames: list[tuple[int, int, bytes]], rng: random.Random
+) -> list[tuple[int, int, bytes]]:
+    """Return the frames, some of them cut and some longer than their message."""
+    odd = []
+    for number, identifier, payload in frames:
+        length = rng.choice([len(payload), rng.randrange(len(payload) + 1), min(FD_BYTES, len(payload) + 5)])
+        longer = payload + rng.randbytes(FD_BYTES)
+        odd.append((number, identifier, longer[:length]))
+    return odd
+
+
+def dbc_files(test_data: Path) -> list[Path]:
+    """Return every DBC, KCD and SYM file of the recordings."""
+    suffixes = {".dbc", ".kcd", ".sym"}
+    return sorted(path for path in test_data.rglob("*") if path.suffix.lower() in suffixes)
 
 
 def lot_of(frames: Iterable[tuple[int, int, bytes]], bus: str = "can0") -> FrameLot:
