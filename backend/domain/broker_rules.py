@@ -108,7 +108,7 @@ max_packet_size {PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + PUBLISH_OVERHEAD_BYTES}
 # heard of for as long as a certificate lives is forgotten.
 retain_available false
 persistence true
-persistence_location {plan.folder}/{DATA}/
+persistence_location {plan.folder}/{DATA}
 autosave_interval {BROKER_AUTOSAVE_S}
 persistent_client_expiration {DEVICE_CERTIFICATE_LIFE_DAYS}d
 
