@@ -56,7 +56,8 @@ _PARSER_FAILURES = (
 
 _OTHER_FORMATS = {".kcd": ("kcd", "utf-8"), ".sym": ("sym", "cp1252")}
 
-_SIGNAL_LINE = re.compile(rb"^[ \t]*SG_[ \t]", re.MULTILINE)
+# A signal's name and its colon: attributes and comments of signals have none.
+_SIGNAL = re.compile(rb"SG_\s++[^\s:\"]++\s*+(?:[^\s:\"]++\s*+)?:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def read_database(path: Path, content: bytes) -> DbcFile:
     if suffix not in {".dbc", ""}:
         known = "DBC (and KCD and SYM files as far as cantools reads them)"
         raise DbcError(path, f"{suffix} is no format that is read here", f"Convert it to {known}.")
-    n_signals = sum(1 for _ in _SIGNAL_LINE.finditer(content))
+    n_signals = sum(1 for _ in _SIGNAL.finditer(content))
     if n_signals > DBC_SIGNALS_MAX:
         cause = f"{n_signals} signals, at most {DBC_SIGNALS_MAX} are supported"
         raise DbcError(path, cause, "Keep the messages you need in a smaller DBC.")

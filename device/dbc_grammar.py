@@ -143,7 +143,7 @@ LOOSE = {keyword: _loosened(form) for keyword, form in _LOOSE_FORMS.items()}
 NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>[^\s:\";]+)", re.ASCII)
 """The message and signal that a broken statement is about."""
 
-SWITCH = re.compile(r"SG_\s+[^\s:\"]+\s+m?\d*M\s*:", re.ASCII)
+SWITCH = re.compile(r"SG_\s+[^\s:\"]+\s+[^\s:\"]*M\s*:", re.ASCII)
 """A multiplexer switch, whatever follows."""
 
 SIMPLE_STRING = re.compile(r'"[^"\\\n]{0,255}"')

@@ -4,15 +4,18 @@ import csv
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cantools
 import numpy as np
 import pytest
 from cantools.database.can import Database
+from cantools.j1939 import pgn_from_frame_id
 
 from device.acquisition.decode import Decoder
 from device.acquisition.flat import FlatDecoder
+from device.acquisition.lot import EXTENDED
 from device.adapters.log_files import LogReader
 from device.dbc_compiler import compile_dbc
 from device.dbc_file import DbcError, load_database
@@ -181,3 +184,27 @@ def test_the_steering_angle_of_the_drive_is_the_one_comma_ai_published(test_data
     _, (angle, fraction) = series(test_data, ["STEER_ANGLE", "STEER_FRACTION"])
     assert len(rows) == len(angle) == 4_974
     assert [round(float(value), 6) for value in angle + fraction] == [row[1] for row in rows]
+
+
+@pytest.mark.data
+def test_a_recorded_truck_decodes_by_parameter_group_as_cantools_decodes_its_messages(
+    test_data: Path,
+) -> None:
+    folder = test_data / "can" / "css_mf4"
+    path = folder / "dbc" / "CSS-Electronics-SAE-J1939-DEMO.dbc"
+    table, database = compile_dbc(path).table, as_cantools_reads(path)
+    by_group = {pgn_from_frame_id(message.frame_id): message for message in database.messages}
+    decoder, n_decoded = Decoder(table), 0
+    for lot in LogReader(folder / "j1939_186s.mf4").lots():
+        numbered = replace(lot, t_us=np.arange(lot.size))
+        decoded = decoder.decode(numbered)
+        ours = values_by_frame(table, decoded)
+        n_decoded += decoded.counts.decoded
+        for number, (can_id, length) in enumerate(zip(lot.can_id.tolist(), lot.length.tolist(), strict=True)):
+            message = by_group.get(pgn_from_frame_id(can_id & ~EXTENDED)) if can_id & EXTENDED else None
+            theirs = {}
+            if message is not None and length >= message.length:
+                payload = lot.data[number].tobytes()[: message.length]
+                theirs = message.decode(payload, decode_choices=False)
+            assert same(ours.get(number, {}), theirs)
+    assert n_decoded == 761
