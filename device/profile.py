@@ -36,11 +36,26 @@ if TYPE_CHECKING:
     from device.acquisition.table import Column, DecodeTable, Group
 
 
+class Powertrain(StrEnum):
+    """What moves the car; UNKNOWN where the profile does not say."""
+
+    UNKNOWN = "unknown"
+    COMBUSTION = "combustion"
+    HYBRID = "hybrid"
+    ELECTRIC = "electric"
+
+
 class StartType(StrEnum):
-    """How the driver starts the engine; decides for how long a starter inhibit must be armed."""
+    """How the driver starts the car.
+
+    Decides when a starter inhibit must hold: while the crank is sensed (turn-key), or for the first minute
+    after ignition-on (one-touch, where nobody sees the crank request coming). A car that is made ready to
+    drive instead of started (hybrid, electric) has no starter line to hold.
+    """
 
     TURN_KEY = "turn-key"
     ONE_TOUCH = "one-touch"
+    READY = "ready"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,18 +132,28 @@ class Profile:
     Attributes:
         name: Name of the profile.
         family: Vehicle family it is for.
-        start_type: How the engine is started.
+        powertrain: What moves it.
+        start_type: How it is started.
         buses: By bus name.
-        states: `ignition_on`, `cranking`, `engine_running`: rules by the state's name.
+        states: `ignition_on`, `cranking`, `engine_running`, `ready`, `charging`: rules by the state's name.
         profile_hash: SHA-256 of the file, as batch headers carry it.
     """
 
     name: str
     family: str
+    powertrain: Powertrain
     start_type: StartType
     buses: Mapping[str, BusProfile]
     states: Mapping[str, StateRule]
     profile_hash: bytes
+
+    @property
+    def has_starter_line(self) -> bool:
+        """Whether there is a starter whose next start could be inhibited at all.
+
+        Hybrid and electric cars are watched only, and so is a car of which nobody said what moves it.
+        """
+        return self.powertrain is Powertrain.COMBUSTION and self.start_type is not StartType.READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from device.agent import enrolling
 from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
 from device.agent.process import EXITS, Exit, fail, print_json, supervise
+from device.agent.profile_cli import app as profile_app
 from device.agent.pumps import Agent
 from device.agent.replay_cli import replay
 from device.agent.settings import read_settings
@@ -167,6 +168,7 @@ def run(*, home: Home) -> None:
         fail(error)
 
 
+app.add_typer(profile_app, name="profile")
 app.command(
     epilog="Example: tbox agent replay --home box --can drive.log --dbc car.dbc --nmea drive.nmea   |   "
     + EXITS
