@@ -315,6 +315,10 @@ TRACE_RANGE_US_MAX = 2_678_400_000_000
 """Longest time range in µs of one trace or evidence request, 31 days: a month's report; more is asked in
 parts."""
 
+TRACE_BATCHES_MAX = 256
+"""Batches read from the database at once for a trace: of a few kilobytes each as a rule, 64 MB at their very
+largest."""
+
 ROLLUP_RANGE_US_MAX = 31_622_400_000_000
 """Longest time range in µs of one roll-up request, 366 days."""
 
@@ -408,6 +412,9 @@ NMEA_SENTENCE_BYTES_MAX = 1_024
 
 GPSD_LINE_BYTES_MAX = 65_536
 """Bytes of one report of gpsd: a SKY of 40 satellites has 4,000, its own limit of satellites makes 20,000."""
+
+CAR_MONTH_BYTES = 30_000_000
+"""Bytes a car may send in a month by default; a signed policy may say otherwise."""
 
 JUMP_SPEED_MM_S_MAX = 100_000
 """Speed between two fixes, mm/s, that no road vehicle reaches: 360 km/h; faster is a jump."""
