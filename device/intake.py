@@ -49,7 +49,7 @@ class BusPlan:
         groups: Definition of each group of the table, `gid` 0: the engine numbers them.
         sampler: Chooses rows.
         check: Watches limited columns, None without limits.
-        raw_ids: Identifiers (bit 31 for extended) whose raw frames are kept.
+        raw_ids: Identifiers (bit 31 for extended), as the DBC has them, of messages whose raw frames are kept.
     """
 
     decoder: Decoder
@@ -95,12 +95,13 @@ def _part(lot: FrameLot, first: int, last: int) -> FrameLot:
     )
 
 
-def _raw_frames(lot: FrameLot, ids: frozenset[int]) -> RawFrames | None:
-    """Return the data frames of these identifiers, None when the lot has none."""
-    if not ids:
+def _raw_frames(lot: FrameLot, plan: BusPlan) -> RawFrames | None:
+    """Return the data frames of the messages whose raw frames are kept, None when the lot has none."""
+    if not plan.raw_ids:
         return None
     is_data = (lot.flags & (FrameFlag.REMOTE | FrameFlag.ERROR)) == 0
-    chosen = [row for row, can_id in enumerate(lot.can_id.tolist()) if can_id in ids and is_data[row]]
+    dbc_ids = plan.decoder.dbc_ids(lot.can_id).tolist()
+    chosen = [row for row, dbc_id in enumerate(dbc_ids) if dbc_id in plan.raw_ids and is_data[row]]
     if not chosen:
         return None
     return RawFrames(
@@ -144,7 +145,7 @@ class Intake:
 
     def _take(self, lot: FrameLot, plan: BusPlan, now: Instant) -> None:
         decoded = plan.decoder.decode(lot)
-        raw = _raw_frames(lot, plan.raw_ids)
+        raw = _raw_frames(lot, plan)
         cost = self._cost(lot.bus, plan, decoded) + (0 if raw is None else frames_bytes(raw))
         if cost > self._config.batch.raw_bytes and lot.size > 1:
             middle = lot.size // 2

@@ -128,6 +128,10 @@ class Decoder:
         """Return for each identifier (n,), bit 31 set for extended, whether the table has its message."""
         return self._lookup.is_known(can_id)
 
+    def dbc_ids(self, can_id: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Return for each identifier (n,) that of its message in the DBC, all bits set where there is none."""
+        return self._lookup.dbc_ids(can_id)
+
     def decode(self, lot: FrameLot) -> Decoded:
         """Decode one lot.
 

@@ -62,6 +62,11 @@ class Lookup:
         """Return for each identifier (n,) whether a message of the table answers to it."""
         return self._find(can_id)[1]
 
+    def dbc_ids(self, can_id: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Return for each identifier (n,) that of its message in the DBC, all bits set where there is none."""
+        message, is_known = self._find(can_id)
+        return np.where(is_known, self._keys.take(message), np.uint32(_NO_KEY))
+
     def messages_of(self, lot: FrameLot) -> tuple[NDArray[np.int64], dict[DropCause, int]]:
         """Return each frame's message number (n,), `len(messages)` for a dropped one, and drops by cause."""
         message, is_known = self._find(lot.can_id)

@@ -100,6 +100,12 @@ def test_short_frames_are_counted_and_known_identifiers_are_known(tmp_path: Path
     assert Decoder(table).is_known(lot.can_id).tolist() == [True, False]
 
 
+def test_every_sender_of_a_message_has_the_identifier_of_the_dbc(tmp_path: Path) -> None:
+    decoder = Decoder(table_of(tmp_path, EEC1, IS_J1939))
+    received = np.array([0x98F00400, 0x8CF004FE, 0x98FEF100, 0x18F00400], np.uint32)
+    assert decoder.dbc_ids(received).tolist() == [0x8CF004FE, 0x8CF004FE, 0xFFFF_FFFF, 0xFFFF_FFFF]
+
+
 def test_a_table_keeps_how_its_messages_are_matched(tmp_path: Path) -> None:
     table = table_of(tmp_path, EEC1, IS_J1939)
     assert DecodeTable.from_bytes(table.to_bytes()) == table
