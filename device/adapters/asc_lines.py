@@ -45,10 +45,14 @@ _FD = re.compile(
     rb"[01]\s+[01]\s+([0-9A-Fa-f]{1,2})\s+(\d{1,2})((?:\s+[0-9A-Fa-f]{1,8})*)(?:\s.*)?)",
     re.IGNORECASE | re.DOTALL,
 )
-# What was meant to be a frame: a channel, a word, a direction; or CANFD.
+# What was meant to be a frame: a channel, an identifier and a direction or a kind; or CANFD. LIN, FlexRay and
+# Ethernet have longer words in place of the channel.
 _FRAME_LIKE = re.compile(
-    rb"(?:\d{1,3}\s+\S+\s+(?:Rx|Tx|TxRq)\s+[dr]\b|CANFD\s|\d{1,3}\s+ErrorFrame)", re.IGNORECASE
+    rb"^(?:\S|\d{2,3})\s+(?:\S+\s+(?:Rx|Tx|TxRq)\b|[0-9A-F]+x?\s+\S+\s+[dr]\b|ErrorFrame)|^CANFD\s"
+    rb"|\s(?:Rx|Tx|TxRq)\s+[dr]\s",
+    re.IGNORECASE,
 )
+_TRANSPORT = b"J1939TP"  # a message put together of several frames, which stand there too
 _HEADING = re.compile(
     rb"(date\s|base\s|//|(no\s+)?internal\s+events|(begin|end)\s+triggerblock|;|\*|$)", re.IGNORECASE
 )
@@ -112,7 +116,7 @@ class AscLines:
             return self._classic(found)
         if found := _FD.fullmatch(rest):
             return self._fd(found)
-        if _FRAME_LIKE.match(rest):
+        if _FRAME_LIKE.search(rest) and _TRANSPORT not in rest:
             raise LineError("is no ASC frame")
         return None
 

@@ -1,10 +1,10 @@
 """Lines of `candump` to columns: fast where lines look alike, careful where they do not.
 
 Rules:
-- A line is `(seconds.fraction) interface id#payload`, what follows a blank after it is ignored; a number
-  before it is, too. An identifier of 3 hex digits is a standard one, of 8 an extended one (with bit 29 set:
-  an error frame). `#R` is a remote frame, `##f` a CAN FD frame with one digit of flags; payload bytes may be
-  parted by dots.
+- A line is `(seconds.fraction) interface id#payload`. A number before it is ignored, so is what follows a
+  blank after it, unless that is another frame: then a line end is missing. An identifier of 3 hex digits is a
+  standard one, of 8 an extended one (with bit 29 set: an error frame). `#R` is a remote frame, `##f` a CAN FD
+  frame with one digit of flags; payload bytes may be parted by dots.
 - What candump shows on a terminal with `-t a` is read too: `(seconds.fraction)  interface  id   [n]  bytes`.
 - Time is taken digit by digit: microseconds are exact, further digits are cut off.
 - A line that is not of this form is reported with its number and costs nothing but itself.
@@ -43,14 +43,14 @@ _LINE = re.compile(
     rb"(?:\d{1,12}\s+)?\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\) +(?P<bus>\S{1,64}) +"
     rb"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})#"
     rb"(?:R(?P<remote>[0-9A-Fa-f]?)|#(?P<fd>[0-9A-Fa-f])(?P<fd_data>(?:[0-9A-Fa-f]{2}\.?){0,64})"
-    rb"|(?P<data>(?:[0-9A-Fa-f]{2}\.?){0,8}))(?:_[0-9A-Fa-f])?(?:\s.*)?"
+    rb"|(?P<data>(?:[0-9A-Fa-f]{2}\.?){0,8}))(?:_[0-9A-Fa-f])?(?:[ \t\r](?!.*\(\d+\.\d).*)?"
 )
 # On a terminal: `(1.000000)  can0  123   [2]  11 22`, with -x the direction before the identifier. Two digits
 # of length mean CAN FD.
 _TERMINAL = re.compile(
     rb"\s*\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\)\s+(?P<bus>\S{1,64})\s+(?:[TR]X\s+\S+\s+\S+\s+)?"
     rb"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})\s+\[(?P<length>\d{1,2})\]"
-    rb"(?:\s+(?P<remote>remote request)|(?P<data>(?:\s+[0-9A-Fa-f]{2})*))(?:\s.*)?"
+    rb"(?:\s+(?P<remote>remote request)|(?P<data>(?:\s+[0-9A-Fa-f]{2})*))(?:[ \t\r](?!.*\(\d+\.\d).*)?"
 )
 # The common form, of which a matrix can be made: six digits after the point, no dots in the payload.
 _PLAIN = re.compile(
@@ -150,7 +150,9 @@ def _parse_alike(lines: Sequence[bytes], rows: NDArray[np.int64], length: int, p
         if not len(rows):
             return left
         form = _PLAIN.match(lines[rows[0]])
-        is_plain = form is not None and (form.end() == length or lines[rows[0]][form.end()] in b" \t\r")
+        line = lines[rows[0]]
+        is_plain = form is not None and (form.end() == length or line[form.end()] in b" \t\r")
+        is_plain = is_plain and b"(" not in line[1:]
         if form is None or not is_plain:
             left.append(int(rows[0]))
             rows = rows[1:]
@@ -178,6 +180,7 @@ def _parse_form(
     is_read: NDArray[np.bool_] = (matrix[:, fixed] == matrix[0, fixed]).all(axis=1)
     is_read &= (decimals <= 9).all(axis=1)  # noqa: PLR2004  (bytes below "0" wrap to large ones)
     is_read &= (digits != _NOT_HEX).all(axis=1)
+    is_read &= (matrix[:, form.end() :] != ord("(")).all(axis=1)
     chosen = rows[is_read]
     id_digits = identifier.stop - identifier.start
     numbers = _base(digits[is_read, :id_digits], 16)

@@ -20,6 +20,7 @@ import binascii
 import re
 from decimal import Decimal, InvalidOperation
 
+from device.acquisition.lot import FD_BYTES
 from device.adapters.log_errors import LogFault
 from device.adapters.log_lines import ERROR, FD, REMOTE, LineError, LoggedFrame, hex_bytes, logged
 
@@ -43,6 +44,7 @@ class CsvLines:
     def __init__(self) -> None:
         self._columns: tuple[str, ...] = _GVRET_COLUMNS
         self._data_at = len(_GVRET_COLUMNS)
+        self._words_max = self._data_at + FD_BYTES + 1
 
     def read(self, line: bytes) -> LoggedFrame | None:
         """As `LineForm.read`."""
@@ -62,9 +64,10 @@ class CsvLines:
         columns = tuple(names[:first]) if first is not None else ()
         if set(columns) >= _GVRET_NEEDED:
             self._columns, self._data_at = columns, len(columns)
+            self._words_max = len(names) + 1
 
     def _gvret(self, words: list[bytes]) -> LoggedFrame:
-        if len(words) < self._data_at:
+        if not self._data_at <= len(words) <= self._words_max:
             raise LineError("is no CSV frame")
         row = dict(zip(self._columns, words, strict=False))
         extended, length, bus = row["extended"].lower(), row["len"], row["bus"]

@@ -17,6 +17,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -44,6 +45,7 @@ __all__ = [
 
 _CHUNK_BYTES = 1 << 18
 _SHOWN_BYTES = 60
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # a damaged line end makes two lines one
 _US_DIGITS = 6
 ID_MAX_STANDARD, ID_MAX_EXTENDED = 0x7FF, 0x1FFF_FFFF
 
@@ -147,6 +149,9 @@ def lots_of_lines(batches: Iterator[Lines], form: LineForm, errors: LogErrors) -
         for row, line in enumerate(batch.lines):
             if len(line) > LOG_LINE_BYTES_MAX:
                 note_bad_line(batch, row, f"has {len(line)} bytes or more", LogFault.OVERLONG, errors)
+                continue
+            if _CONTROL.search(line):
+                note_bad_line(batch, row, "has control characters", LogFault.NO_FRAME, errors)
                 continue
             try:
                 frame = form.read(line)

@@ -43,7 +43,8 @@ class Conversion:
             place = np.searchsorted(np.array(self.keys), raw, side="right") - 1
             result: NDArray[np.float64] = np.array(self.values).take(place.clip(0))
             return result
-        return self.offset + self.factor * raw
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.offset + self.factor * raw
 
 
 def conversion_of(kind: int, values: tuple[float, ...]) -> Conversion | None:

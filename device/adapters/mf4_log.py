@@ -110,7 +110,7 @@ class Mf4Log:
         layout, rows = records.layout, records.rows
         count = len(rows)
         seconds = layout.time.numbers(rows)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):  # times that cannot be are left out below
             t_us = np.where(np.abs(seconds) < _TIME_US_MAX / 1e6, np.round(seconds * 1e6), -1e18)
         flags = _flags(layout, rows)
         length = np.zeros(count, np.int64)

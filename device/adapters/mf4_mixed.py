@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from device.acquisition.lot import FD_BYTES
 from device.adapters.log_errors import LogFault
 from device.adapters.mf4_data import Hole, stream
 from device.adapters.mf4_records import LENGTH_BYTES, Records, inline, payload_rows, with_payload
@@ -72,6 +73,9 @@ class MixedRecords:
         self._sizes = {key: -1 if kind.is_stream else kind.size for key, kind in group.kinds.items()}
         self._layouts = {key: kind.layout for key, kind in group.kinds.items() if kind.layout is not None}
         self._streams = {key: _Waiting({}, {}) for key, size in self._sizes.items() if size < 0}
+        # A stream of CAN payloads has none longer than a frame's; damage shows at once.
+        can_streams = {layout.stream_record for layout in self._layouts.values()}
+        self._most = {key: FD_BYTES if key in can_streams else MF4_RECORD_BYTES_MAX for key in self._streams}
         self._is_lost = False
         self._at = 0  # bytes of the stream before the buffer
         self._inline: dict[int, list[int]] = {}
@@ -130,7 +134,8 @@ class MixedRecords:
         body = place + self._id_bytes
         if body > len(buffer):
             return None
-        size = self._sizes.get(self._id(buffer, place))
+        record_id = self._id(buffer, place)
+        size = self._sizes.get(record_id)
         if size is None:
             return -1
         if size < 0:
@@ -138,7 +143,7 @@ class MixedRecords:
             if body > len(buffer):
                 return None
             size = int.from_bytes(buffer[body - LENGTH_BYTES : body], "little")
-            if size > MF4_RECORD_BYTES_MAX:
+            if size > self._most[record_id]:
                 return -1
         return body + size if body + size <= len(buffer) else None
 

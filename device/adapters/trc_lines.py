@@ -50,6 +50,7 @@ _STATUS_ID = b"FFFFFFFF"  # version 1.0 writes a bus status under this identifie
 _STANDARD_DIGITS = 4
 _NUMBER = re.compile(rb"\d{1,12}\)?")
 _OFFSET, _BUS, _TYPE, _ID, _CODE, _LENGTH = (name.encode() for name in "OBTILl")
+_WORDS_BEHIND_MAX = 3  # more than that is another record: a line end is missing
 _DIGITS_MAX, _TIME_DIGITS_MAX = 3, 13
 _US_PER_DAY = 86_400_000_000
 _DAYS_TO_1970 = 25_569  # from 1899-12-30
@@ -103,6 +104,8 @@ class TrcLines:
             flags, payload = FD if is_fd else 0, hex_bytes(data[:count])
             if len(payload) < count:
                 raise LineError(f"has {len(payload)} of {count} payload bytes")
+            if len(data) > count + _WORDS_BEHIND_MAX:
+                raise LineError("goes on behind its payload")
         try:
             number = int(identifier, 16)
         except ValueError as error:
