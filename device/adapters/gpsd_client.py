@@ -27,7 +27,6 @@ import json
 import logging
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -51,6 +50,7 @@ GREETING_WAIT_S = 5.0  # gpsd greets at once; another service on the port never 
 ASK_AFTER_S = 30.0  # a receiver reports each second; half a minute of nothing is worth a question
 ANSWER_WAIT_S = 10.0  # on the same machine, even a busy one
 RECEIVE_BYTES = 16_384
+SECOND_US = 1_000_000
 
 
 class _NotGpsdError(OSError):
@@ -189,17 +189,17 @@ class GpsdClient:
             OSError: as `_talk`.
         """
         pending, is_asked = b"", True  # the greeting comes unasked
-        deadline = time.monotonic() + GREETING_WAIT_S
+        deadline = self._in(GREETING_WAIT_S)
         while not self._stopping.is_set():
             try:
                 fresh = link.recv(RECEIVE_BYTES)
             except TimeoutError:
-                if time.monotonic() < deadline:
+                if self._clock.mono_us() < deadline:
                     continue
                 if is_asked:
                     raise _NotGpsdError("gpsd does not answer") from None
                 link.sendall(b"?DEVICES;\n")
-                is_asked, deadline = True, time.monotonic() + self._answer_wait_s
+                is_asked, deadline = True, self._in(self._answer_wait_s)
                 continue
             if not fresh:
                 raise ConnectionResetError("gpsd closed the connection")
@@ -208,9 +208,13 @@ class GpsdClient:
             for line in lines:
                 yield line + b"\n", now
             if lines:
-                is_asked, deadline = False, time.monotonic() + self._ask_after_s
+                is_asked, deadline = False, self._in(self._ask_after_s)
             if len(pending) > GPSD_LINE_BYTES_MAX:
                 raise _NotGpsdError("a line without end: this is no gpsd")
+
+    def _in(self, seconds: float) -> int:
+        """Return the moment that is so many seconds away, µs."""
+        return self._clock.mono_us() + round(seconds * SECOND_US)
 
     def _hand_over(self, line: GnssLine) -> None:
         if not self._put(line):
