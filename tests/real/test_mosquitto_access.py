@@ -205,7 +205,7 @@ def test_a_bridge_that_is_refused_logs_the_brokers_reason(
     site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     foreign = CertificateAuthority.create(tmp_path / "foreign").issue_client("bridge")
-    for _ in range(5):
+    for _ in range(3):
         link = BrokerLink(
             LinkSettings(
                 host="127.0.0.1",

@@ -65,6 +65,7 @@ def send(car: Client, box: SiteBox, payloads: list[bytes]) -> None:
     car.publish(box.up, payloads[-1])
 
 
+@pytest.mark.usefixtures("each_database")
 def test_three_thousand_batches_for_an_absent_bridge_all_arrive_when_it_is_back(site: Site) -> None:
     box = site.enrol()
     batches = [batch.payload for batch in box.chain().many(MANY, speeds=[1])]
@@ -91,6 +92,7 @@ def test_with_mosquittos_own_limits_it_would_miss_most_and_only_a_log_line_says_
         assert "Outgoing messages are being dropped for client bridge" in site.broker.process.output()
 
 
+@pytest.mark.usefixtures("each_database")
 def test_two_bridges_hear_everything_twice_and_store_it_once(site: Site) -> None:
     box = site.enrol()
     batches = box.chain().many(50, speeds=[1])
