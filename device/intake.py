@@ -49,7 +49,7 @@ class BusPlan:
         groups: Definition of each group of the table, `gid` 0: the engine numbers them.
         sampler: Chooses rows.
         check: Watches limited columns, None without limits.
-        raw_ids: Identifiers (bit 31 for extended), as the DBC has them, of messages whose raw frames are kept.
+        raw_ids: Identifiers of the DBC (bit 31 for extended) whose messages' raw frames are kept.
     """
 
     decoder: Decoder

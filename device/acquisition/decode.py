@@ -129,7 +129,7 @@ class Decoder:
         return self._lookup.is_known(can_id)
 
     def dbc_ids(self, can_id: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Return for each identifier (n,) that of its message in the DBC, all bits set where there is none."""
+        """Return for each identifier (n,) that of its message in the DBC, all bits set where none."""
         return self._lookup.dbc_ids(can_id)
 
     def decode(self, lot: FrameLot) -> Decoded:

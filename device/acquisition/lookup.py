@@ -63,7 +63,7 @@ class Lookup:
         return self._find(can_id)[1]
 
     def dbc_ids(self, can_id: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Return for each identifier (n,) that of its message in the DBC, all bits set where there is none."""
+        """Return for each identifier (n,) that of its message in the DBC, all bits set where none."""
         message, is_known = self._find(can_id)
         return np.where(is_known, self._keys.take(message), np.uint32(_NO_KEY))
 
