@@ -15,7 +15,7 @@ import typer
 from backend.bridge.link import BrokerLink, LinkSettings
 from backend.bridge.pump import Pump
 from backend.clock import utc_us
-from backend.domain.certificates import common_name
+from backend.domain.certificates import common_name, is_bridge_name
 from backend.errors import SettingsError
 from backend.settings import Settings, load_settings
 from backend.store.database import open_database
@@ -31,6 +31,7 @@ app = typer.Typer(
     epilog="Example: tbox backend bridge --broker-host broker.example --broker-port 8883",
 )
 
+LOG = logging.getLogger(__name__)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -101,6 +102,9 @@ def _link(
     key_file = key or settings.bridge_key_path
     read_private(key_file)
     cert_file = cert or settings.bridge_certificate_path
+    name = common_name(load_certificate(cert_file))
+    if not is_bridge_name(name):
+        LOG.warning("certificate of no bridge name=%s: our access list lets it hear nothing", name)
     try:
         return BrokerLink(
             LinkSettings(
@@ -109,7 +113,7 @@ def _link(
                 ca_file=ca or settings.ca_certificate_path,
                 cert_file=cert_file,
                 key_file=key_file,
-                client_id=client_id or common_name(load_certificate(cert_file)),
+                client_id=client_id or name,
             )
         )
     except OSError as failed:

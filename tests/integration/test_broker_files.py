@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
+from backend.bridge.cli import _link
 from backend.cli import app
 from backend.settings import SETTINGS_FILE, load_settings
 from tests.builders.backend import Backend, Box, make_backend, serial
@@ -132,6 +133,21 @@ def test_a_second_bridge_is_let_in_by_its_certificate(operator: Operator) -> Non
     assert "user bridge-2\n" in operator.acl
     operator.types("ca", "client-cert", "probe")
     assert "user probe" not in operator.acl
+
+
+def test_a_bridge_takes_its_certificates_name_and_is_warned_when_that_is_no_bridges(
+    operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator.types("ca", "client-cert", "probe")
+    tls = operator.backend.settings.home / "tls"
+    own = _link(operator.backend.settings, ca=None, cert=None, key=None, client_id=None)
+    assert own._settings.client_id == "bridge"
+    assert caplog.text == ""
+    other = _link(
+        operator.backend.settings, ca=None, cert=tls / "probe.pem", key=tls / "probe.key", client_id=None
+    )
+    assert other._settings.client_id == "probe"
+    assert "certificate of no bridge name=probe" in caplog.text
 
 
 def test_a_revocation_stands_and_the_log_says_so_when_the_broker_cannot_be_told(
