@@ -131,7 +131,7 @@ def test_a_live_receiver_behind_gpsd_is_read_where_the_car_is() -> None:
     with PtyDevice() as line:
         Path(line.path).chmod(0o666)  # gpsd gives up root before it opens it
         with program("gpsd", "-N", "-n", "-b", "-S", str(port), line.path), listening(port) as inbox:
-            assert inbox.until(ReceiverState).is_up
+            assert inbox.until(ReceiverState, lambda state: state.is_up).is_up
             sentences, heard = NmeaReader(), GpsdReader()
             said: list[Fix] = []
             told: list[Fix] = []
