@@ -22,8 +22,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -47,8 +46,7 @@ _EXACT = 2**53  # whole numbers up to here are exact in a float64
 _SINGLE, _DOUBLE = 32, 64  # bits of a float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lanes:
+class Lanes(NamedTuple):
     """The values of a lot.
 
     Attributes:
@@ -123,8 +121,8 @@ class FlatDecoder:
         column += lane
         raw = self._extractor.flat(column, frame, Payloads(lot.data))
         if self._muxes.is_there(message):
-            there = self._muxes.switched_on(lane, column, raw)
-            frame, column, raw = frame[there], column[there], raw[there]
+            there = self._muxes.switched_on(lane, column, raw).nonzero()[0]
+            frame, column, raw = frame.take(there), column.take(there), raw.take(there)
         value = raw * self._scale.take(column)
         value += self._offset.take(column)
         if self._has_special:
@@ -214,7 +212,7 @@ class _Muxes:
 
     def is_there(self, message: NDArray[np.int64]) -> bool:
         """Say whether any frame's message has a selector."""
-        return self._depth > 0 and bool(self._is_muxed.take(message).any())
+        return self._depth > 0 and bool(np.count_nonzero(self._is_muxed.take(message)))
 
     def switched_on(
         self, lane: NDArray[np.int64], column: NDArray[np.int64], raw: NDArray[np.int64]

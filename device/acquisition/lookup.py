@@ -72,6 +72,9 @@ class Lookup:
         message, is_known = self._find(lot.can_id)
         is_good = lot.length >= self._bytes_needed.take(message)
         is_good &= is_known
+        has_flags = np.count_nonzero(lot.flags)
+        if not has_flags and np.count_nonzero(is_good) == lot.size:
+            return message, {}
         is_data = (lot.flags & _NOT_DATA) == 0
         is_good &= is_data
         if np.count_nonzero(is_good) == lot.size:
