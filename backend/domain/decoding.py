@@ -16,7 +16,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from protocol.errors import ProtocolError, Reject
 from protocol.limits import BATCH_AGE_US_MAX
@@ -28,8 +28,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from protocol.batch import BatchHeader
     from protocol.dictionary import GroupDef
+
+
+class HasInterval(Protocol):
+    """What says when a batch was recorded: its header, or the row that was made of it."""
+
+    @property
+    def mono_start_us(self) -> int:
+        """Monotonic µs of the batch's boot at its start."""
+
+    @property
+    def mono_end_us(self) -> int:
+        """The same at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +61,7 @@ class DecodedBatch:
 
 
 def decode_groups(
-    header: BatchHeader,
+    batch: HasInterval,
     data: bytes,
     *,
     dictionary: Mapping[int, GroupDef],
@@ -59,7 +70,7 @@ def decode_groups(
     """Return the rows of a batch.
 
     Args:
-        header: Its verified header.
+        batch: Its verified header, or its row.
         data: Its signals section without salt.
         dictionary: Definitions of its chain by group id.
         only: Group ids wanted; the others are not even decompressed. None wants all.
@@ -80,18 +91,18 @@ def decode_groups(
                 f"group {rows.gid} has {rows.raw.shape[0]} columns, {len(definition.columns)} announced",
             )
         if rows.t_us.size:
-            check_times(header, least_us=int(rows.t_us.min()), most_us=int(rows.t_us.max()))
+            check_times(batch, least_us=int(rows.t_us.min()), most_us=int(rows.t_us.max()))
             groups.append(DecodedGroup(definition=definition, t_us=rows.t_us, raw=rows.raw))
     return DecodedBatch(groups=tuple(groups), missing=frozenset(missing))
 
 
-def check_times(header: BatchHeader, *, least_us: int, most_us: int) -> None:
+def check_times(batch: HasInterval, *, least_us: int, most_us: int) -> None:
     """Refuse rows outside their batch's interval.
 
     Raises:
         ProtocolError: BAD_FIELD when a row's monotonic time is more than a minute outside.
     """
-    begins_us = header.mono_start_us - BATCH_AGE_US_MAX
-    ends_us = header.mono_end_us + BATCH_AGE_US_MAX
+    begins_us = batch.mono_start_us - BATCH_AGE_US_MAX
+    ends_us = batch.mono_end_us + BATCH_AGE_US_MAX
     if least_us < begins_us or most_us > ends_us:
         raise ProtocolError(Reject.BAD_FIELD, "rows lie outside the batch's interval")

@@ -3,8 +3,9 @@
 Rules:
 - A signal is named by its catalogue path or by `bus.Message.Signal`; either finds it, and it is shown by
   its path when it has one.
-- Rows are in order of UTC, then name, then the batch they are from. Batches of two chains may overlap in
-  time, so rows are held back until no later batch can hold an earlier one.
+- Rows are in order of UTC, then name, then the chain and group they are from, then as recorded: the same
+  wherever reading began. Batches of two chains may overlap in time, so rows are held back until no later
+  batch can hold an earlier one.
 - Values are exactly cantools' for the same frame: `protocol.dictionary.physical`.
 - A range is half-open: [from, to).
 
@@ -18,8 +19,7 @@ Example:
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.domain.decoding import DecodedGroup
     from protocol.dictionary import ColumnDef, GroupDef
 
 
@@ -118,57 +117,102 @@ def wanted_groups(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
-    """Rows of one column of one batch: times in µs, shape (n,), ascending or not, and values."""
+    """Rows of one column of one or more batches: times in µs, shape (n,), ascending or not, and values (n,).
+
+    `place` orders the rows of equal time and name; chunks of one place come in the order of their batches.
+    """
 
     signal: TraceSignal
     source: TimeSource
     utc_us: NDArray[np.int64]
     mono_us: NDArray[np.int64]
-    values: Sequence[Any]
+    values: NDArray[Any]
+    place: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Series:
+    """One signal's values in order of time: UTC in µs and physical values, shape (n,) each."""
+
+    signal: TraceSignal
+    utc_us: NDArray[np.int64]
+    values: NDArray[Any]
+
+
+def wanted_columns(group: GroupDef, wanted: Collection[str] | None) -> list[int]:
+    """Return the places of a group's columns that are wanted and have values for us."""
+    return [
+        at
+        for at, column in enumerate(group.columns)
+        if isinstance(column.raw_type, RawType) and is_wanted(group, column, wanted)
+    ]
 
 
 def chunks_of(
-    groups: Sequence[DecodedGroup],
+    group: GroupDef,
     *,
-    offset_us: int,
+    columns: Sequence[int],
+    utc_us: NDArray[np.int64],
+    mono_us: NDArray[np.int64],
+    raw: NDArray[np.int64],
     source: TimeSource,
-    wanted: Collection[str] | None,
+    chain_ref: int,
     from_us: int | None = None,
     to_us: int | None = None,
 ) -> list[Chunk]:
-    """Return the wanted columns of a batch as chunks, cut to [from_us, to_us).
+    """Return columns of a group as chunks, cut to [from_us, to_us).
 
     Args:
-        groups: Decoded groups of one batch.
-        offset_us: What to add to monotonic µs to get UTC; 0 when UTC is unknown.
+        group: Its definition.
+        columns: Places of the columns within the group.
+        utc_us: UTC of each row in µs, shape (n,).
+        mono_us: Monotonic µs of each row, shape (n,).
+        raw: Raw values, shape (columns, n).
         source: Where the time comes from.
-        wanted: Names; None for all.
+        chain_ref: Which chain.
         from_us: UTC in µs, included; None for no lower end.
         to_us: UTC in µs, excluded; None for no upper end.
     """
-    found: list[Chunk] = []
-    for group in groups:
-        utc_us = group.t_us + offset_us
-        inside = np.ones(utc_us.shape, dtype=np.bool_)
-        if from_us is not None:
-            inside &= utc_us >= from_us
-        if to_us is not None:
-            inside &= utc_us < to_us
+    if not utc_us.size:
+        return []
+    if (from_us is not None and utc_us.min() < from_us) or (to_us is not None and utc_us.max() >= to_us):
+        low = -(2**63) if from_us is None else from_us
+        high = 2**63 - 1 if to_us is None else to_us
+        inside = (utc_us >= low) & (utc_us < high)
         if not inside.any():
-            continue
-        for column, raw in zip(group.definition.columns, group.raw, strict=True):
-            if not isinstance(column.raw_type, RawType) or not is_wanted(group.definition, column, wanted):
-                continue
-            found.append(
-                Chunk(
-                    signal=TraceSignal(name=shown_name(group.definition, column), unit=column.unit),
-                    source=source,
-                    utc_us=utc_us[inside],
-                    mono_us=group.t_us[inside],
-                    values=physical(column, raw[inside]).tolist(),
-                )
-            )
-    return found
+            return []
+        utc_us, mono_us, raw = utc_us[inside], mono_us[inside], raw[:, inside]
+    return [
+        Chunk(
+            signal=TraceSignal(name=shown_name(group, group.columns[at]), unit=group.columns[at].unit),
+            source=source,
+            utc_us=utc_us,
+            mono_us=mono_us,
+            values=physical(group.columns[at], row),
+            place=(chain_ref, group.gid),
+        )
+        for at, row in zip(columns, raw, strict=True)
+    ]
+
+
+def series_of(chunks: Iterable[Chunk]) -> list[Series]:
+    """Return chunks signal by signal, by name, each in order of time."""
+    by_signal: dict[TraceSignal, list[Chunk]] = {}
+    for chunk in sorted(chunks, key=lambda at: at.place):
+        by_signal.setdefault(chunk.signal, []).append(chunk)
+    return [_one_series(signal, by_signal[signal]) for signal in sorted(by_signal)]
+
+
+def _one_series(signal: TraceSignal, chunks: Sequence[Chunk]) -> Series:
+    utc_us = _joined([chunk.utc_us for chunk in chunks])
+    kinds = {chunk.values.dtype for chunk in chunks}
+    # A whole number stays one, also beside the fractions of another chain's scaling.
+    parts = [chunk.values if len(kinds) == 1 else chunk.values.astype(object) for chunk in chunks]
+    values = np.concatenate(parts)
+    if utc_us.size and (utc_us[1:] < utc_us[:-1]).any():
+        order = np.argsort(utc_us, kind="stable")
+        utc_us, values = utc_us[order], values[order]
+    return Series(signal=signal, utc_us=utc_us, values=values)
 
 
 class RowMerger:
@@ -177,8 +221,8 @@ class RowMerger:
     def __init__(self) -> None:
         self._held: list[Chunk] = []
 
-    def add(self, chunks: Sequence[Chunk]) -> None:
-        """Take chunks of one batch; batches come in a fixed order, which decides between equal rows."""
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Take chunks; within one place they come in the order of their batches."""
         self._held += chunks
 
     def release(self, *, before_us: int | None) -> TraceRows:
@@ -201,27 +245,21 @@ class RowMerger:
 
 
 def _part(chunk: Chunk, mask: NDArray[np.bool_]) -> Chunk:
-    return Chunk(
-        signal=chunk.signal,
-        source=chunk.source,
-        utc_us=chunk.utc_us[mask],
-        mono_us=chunk.mono_us[mask],
-        values=[value for value, keep in zip(chunk.values, mask.tolist(), strict=True) if keep],
-    )
+    return replace(chunk, utc_us=chunk.utc_us[mask], mono_us=chunk.mono_us[mask], values=chunk.values[mask])
 
 
 def _in_order(chunks: Sequence[Chunk]) -> TraceRows:
-    """Return all rows by UTC, then name, then the order in which their batches came."""
-    sizes = [len(chunk.values) for chunk in chunks]
+    """Return all rows by UTC, then name, then place, then the order in which they came."""
+    chunks = sorted(chunks, key=lambda at: at.place)
+    sizes = [chunk.utc_us.size for chunk in chunks]
     names = {name: rank for rank, name in enumerate(sorted({chunk.signal.name for chunk in chunks}))}
     ranks = np.repeat(np.array([names[chunk.signal.name] for chunk in chunks], dtype=np.int64), sizes)
     utc_us = _joined([chunk.utc_us for chunk in chunks])
     values = np.empty(sum(sizes), dtype=object)
-    values[:] = [
-        None if isinstance(value, float) and not math.isfinite(value) else value
-        for chunk in chunks
-        for value in chunk.values
-    ]
+    start = 0
+    for chunk, size in zip(chunks, sizes, strict=True):
+        values[start : start + size] = _shown(chunk.values)
+        start += size
     order = np.lexsort((ranks, utc_us))
     return TraceRows(
         utc_us=utc_us[order],
@@ -231,6 +269,15 @@ def _in_order(chunks: Sequence[Chunk]) -> TraceRows:
         signals=[chunk.signal for chunk in chunks],
         sources=[chunk.source for chunk in chunks],
     )
+
+
+def _shown(values: NDArray[Any]) -> list[Value]:
+    """Return values as Python has them; None for a float that is no number."""
+    shown: list[Value] = values.tolist()
+    if values.dtype.kind == "f":
+        for at in np.flatnonzero(~np.isfinite(values)).tolist():
+            shown[at] = None
+    return shown
 
 
 def _joined(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

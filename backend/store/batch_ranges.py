@@ -9,12 +9,21 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, literal, or_, select, tuple_
 
 from backend.domain.batch_time import TimeSource
-from backend.store.batches import BATCH, BatchRef, StoredBatch, select_batches, stored_batch
+from backend.store.batches import (
+    BATCH,
+    BATCH_QUEUE,
+    BATCH_SECTION,
+    BatchRef,
+    StoredBatch,
+    select_batches,
+    stored_batch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,20 +88,96 @@ def next_start_us(session: Session, *, chain_refs: Collection[int], from_us: int
     return found
 
 
-def batches_starting(
-    session: Session, *, chain_refs: Collection[int], from_us: int, to_us: int
-) -> list[StoredBatch]:
-    """Return the timed batches of some chains that start within [from_us, to_us), by start, chain, number."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedBody:
+    """One section of a timed batch, with what it takes to give its rows their UTC; all times in µs."""
+
+    chain_ref: int
+    seq: int
+    mono_start_us: int
+    mono_end_us: int
+    utc_start_us: int
+    utc_end_us: int
+    time_source: TimeSource
+    is_derived: bool
+    """Whether the derived tables have the batch: then its sections have been read before, strictly."""
+    body: bytes
+
+
+Place = tuple[int, int, int]
+"""(utc_start_us, chain_ref, seq): where a batch stands in the order of time."""
+
+
+def bodies_starting(
+    session: Session,
+    *,
+    chain_refs: Collection[int],
+    section: int,
+    from_us: int,
+    to_us: int,
+    after: Place | None,
+    limit: int,
+) -> list[TimedBody]:
+    """Return one section of the timed batches of some chains that start within [from_us, to_us).
+
+    Args:
+        session: Any session.
+        chain_refs: Which chains.
+        section: Which section; batches without its body are left out.
+        from_us: UTC in µs, included.
+        to_us: UTC in µs, excluded.
+        after: The last place seen; None for the first.
+        limit: At most this many, by start, chain, number.
+    """
+    place = (BATCH.c.utc_start_us, BATCH.c.chain_ref, BATCH.c.seq)
     query = (
-        select_batches()
+        select(
+            BATCH.c.chain_ref,
+            BATCH.c.seq,
+            BATCH.c.mono_start_us,
+            BATCH.c.mono_end_us,
+            BATCH.c.utc_start_us,
+            BATCH.c.utc_end_us,
+            BATCH.c.time_source,
+            BATCH_QUEUE.c.state.is_(None).label("is_derived"),
+            BATCH_SECTION.c.body,
+        )
+        .select_from(
+            BATCH.join(
+                BATCH_SECTION,
+                and_(BATCH_SECTION.c.chain_ref == BATCH.c.chain_ref, BATCH_SECTION.c.seq == BATCH.c.seq),
+            ).outerjoin(
+                BATCH_QUEUE,
+                and_(BATCH_QUEUE.c.chain_ref == BATCH.c.chain_ref, BATCH_QUEUE.c.seq == BATCH.c.seq),
+            )
+        )
         .where(
             BATCH.c.chain_ref.in_(list(chain_refs)),
             BATCH.c.utc_start_us >= from_us,
             BATCH.c.utc_start_us < to_us,
+            BATCH_SECTION.c.section == section,
+            BATCH_SECTION.c.body.is_not(None),
         )
-        .order_by(BATCH.c.utc_start_us, BATCH.c.chain_ref, BATCH.c.seq)
+        .order_by(*place)
+        .limit(limit)
     )
-    return [stored_batch(row) for row in session.connection().execute(query)]
+    if after is not None:
+        query = query.where(tuple_(*place) > tuple_(*map(literal, after)))
+    rows = session.connection().execute(query)
+    return [
+        TimedBody(
+            chain_ref=row.chain_ref,
+            seq=row.seq,
+            mono_start_us=row.mono_start_us,
+            mono_end_us=row.mono_end_us,
+            utc_start_us=row.utc_start_us,
+            utc_end_us=row.utc_end_us,
+            time_source=TimeSource(row.time_source),
+            is_derived=row.is_derived,
+            body=bytes(row.body),
+        )
+        for row in rows
+    ]
 
 
 def seqs_in_time(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
@@ -159,8 +160,13 @@ def load_groups(session: Session, *, chain_refs: Iterable[int]) -> dict[int, dic
         )
     )
     for chain_ref, gid, definition in rows:
-        found.setdefault(chain_ref, {})[gid] = decode_facts(bytes(definition)).dictionary[0]
+        found.setdefault(chain_ref, {})[gid] = _definition(bytes(definition))
     return found
+
+
+@lru_cache(maxsize=16_384)  # of about a kilobyte each; boxes of one make share most of them
+def _definition(data: bytes) -> GroupDef:
+    return decode_facts(data).dictionary[0]
 
 
 def announcing_seqs(session: Session, *, chain_ref: int) -> list[int]:

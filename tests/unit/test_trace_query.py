@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select, update
 
 from backend.api.trace_formats import csv_of_rows, gpx_of_fixes, harmless, iso_us, segments
 from backend.domain.batch_time import TimeSource
 from backend.domain.decoding import decode_groups
 from backend.domain.trace import Chunk, RowMerger, TraceSignal, wanted_groups
-from backend.usecases.query_trace import read_trace
+from backend.store.batches import BATCH_SECTION
+from backend.usecases.query_trace import read_series, read_trace
+from protocol.batch import Section
 from protocol.dictionary import ColumnDef, GroupDef, RawType, physical
 from protocol.errors import ProtocolError
 from protocol.fixes import Fix, Precision
@@ -35,7 +38,7 @@ def chunk(name: str, times: list[int]) -> Chunk:
         source=TimeSource.DEVICE,
         utc_us=utc_us,
         mono_us=utc_us,
-        values=list(times),
+        values=utc_us,
     )
 
 
@@ -94,6 +97,47 @@ def test_every_range_of_overlapping_chains_is_a_part_of_the_whole(
         low, high = sorted(data.draw(st.tuples(*[st.integers(0, 400_000_000)] * 2)))
         part = [row for row in whole if START_US + low <= row[0] < START_US + high]
         assert rows(START_US + low, START_US + high) == part
+
+
+def test_series_hold_the_rows_of_the_trace_signal_by_signal(tmp_path: Path) -> None:
+    """Also over chains that overlap, batches that wait for the derived tables, and a change of scale."""
+    box = Box(seed=1)
+    coarse = replace(WHEELS, columns=(replace(SPEED, scale=1), WHEELS.columns[1]))
+    old, new = box.chain(), box.chain(seed=2, mono_us=15_000_000)
+    with Backend(tmp_path, boxes=[box]) as backend:
+        backend.take(*old.many(3))
+        backend.take(new.next(dictionary=[coarse], speeds=[7, 8]))
+        backend.project()
+        backend.take(new.next(speeds=[9]))
+        ask: dict[str, Any] = {"org_id": ORG, "device_id": box.device}
+        ask |= {"from_us": START_US + 5_000_000, "to_us": START_US + 40_000_000, "signals": None}
+        with backend.database.reading() as session:
+            rows = [row for block in read_trace(session, **ask) for row in block]
+            series = {at.signal.name: at for at in read_series(session, **ask)}
+    assert set(series) == {"Vehicle.Speed", "pt.WHEELS.Gear"}
+    for name, found in series.items():
+        expected = [(row[0], row[3]) for row in rows if row[2].name == name]
+        assert list(zip(found.utc_us.tolist(), found.values.tolist(), strict=True)) == expected
+    assert {7, 8, 9} <= set(series["Vehicle.Speed"].values.tolist())
+
+
+def test_a_damaged_batch_gives_no_rows_and_hides_no_other(tmp_path: Path) -> None:
+    """Its bytes were whole when they came, and are not any more."""
+    box = Box(seed=1)
+    with Backend(tmp_path, boxes=[box]) as backend:
+        backend.take(*box.chain().many(3))
+        backend.project()
+        with backend.database.writing() as session, session.begin():
+            damaged = (BATCH_SECTION.c.seq == 2) & (BATCH_SECTION.c.section == int(Section.SIGNALS))
+            body = session.connection().execute(select(BATCH_SECTION.c.body).where(damaged)).scalar_one()
+            session.connection().execute(
+                update(BATCH_SECTION).where(damaged).values(body=bytes(body)[:-6] + b"broken")
+            )
+        ask: dict[str, Any] = {"org_id": ORG, "device_id": box.device, "signals": {"Vehicle.Speed"}}
+        with backend.database.reading() as session:
+            (found,) = read_series(session, from_us=START_US, to_us=START_US + 60_000_000, **ask)
+    whole = [0, 3_333_333, 6_666_666]
+    assert (found.utc_us - START_US).tolist() == [*whole, *(20_000_000 + at for at in whole)]
 
 
 def test_one_signal_does_not_decompress_the_others() -> None:
