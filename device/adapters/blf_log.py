@@ -4,8 +4,8 @@ Rules:
 - CAN messages, CAN FD messages and error frames are read; other objects are no frames and no errors.
 - Times are counted from the start time of the file's header. It names no time zone and is taken as UTC; they
   are rounded to µs.
-- Behind a damaged container or object reading goes on at the next one that can be found; each damage is
-  counted with its byte. A file that ends in the middle of one says so.
+- A damaged container or object is left out whole, and reading goes on at the next one that can be found; each
+  damage is counted with its byte. A file that ends in the middle of one says so.
 - Containers are bounded (`BLF_CONTAINER_BYTES_MAX`), so is what they unpack to: memory is flat.
 - Channel 1 is bus can0, as python-can counts.
 
@@ -178,31 +178,34 @@ class BlfLog:
 
     def _read_container(self, data: bytes) -> None:
         try:
-            packing, unpacked_bytes = _CONTAINER.unpack_from(data, BASE.size)
+            packing, _ = _CONTAINER.unpack_from(data, BASE.size)
         except struct.error:
             return  # a torn end, counted where it was met
         content = data[BASE.size + _CONTAINER.size :]
         if packing == _ZLIB:
-            content = self._unpack(content, unpacked_bytes)
+            content = self._unpack(content)
         elif packing != _PLAIN:
             self._lose(f"container packed in an unknown way ({packing})")
             return
         self._read_objects(self._tail + content)
 
-    def _unpack(self, content: bytes, unpacked_bytes: int) -> bytes:
-        """Return what a container unpacks to, as far as it can be unpacked."""
+    def _unpack(self, content: bytes) -> bytes:
+        """Return what a container unpacks to; of a torn one what is there, of a damaged one nothing.
+
+        The bytes of a damaged one may have been wrong long before zlib noticed.
+        """
         inflater = zlib.decompressobj()
-        out: list[bytes] = []
-        room = min(unpacked_bytes or BLF_CONTAINER_BYTES_MAX, BLF_CONTAINER_BYTES_MAX)
         try:
-            while content and room > 0 and not inflater.eof:
-                piece = inflater.decompress(content[:_SCAN_BYTES], room)
-                content = inflater.unconsumed_tail + content[_SCAN_BYTES:]
-                out.append(piece)
-                room -= len(piece)
+            data = inflater.decompress(content, BLF_CONTAINER_BYTES_MAX)
         except zlib.error as error:
             self._lose(f"damaged container before byte {self._at}: {error}")
-        return b"".join(out)
+            self._tail = b""
+            return b""
+        if not inflater.eof and not self._errors.is_torn:
+            self._lose(f"incomplete container before byte {self._at}")
+            self._tail = b""
+            return b""
+        return data
 
     def _lose(self, what: str) -> None:
         self._errors.add(what, LogFault.DAMAGED)

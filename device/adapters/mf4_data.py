@@ -113,8 +113,9 @@ def _packed(file: Mf4File, address: int, errors: LogErrors) -> Iterator[bytes | 
         raise Mf4DamageError(f"packed block at byte {address} of {size} bytes")
     first = address + _HEAD_BYTES + _DZ.size
     there = min(packed_size, file.size - first)
-    data, problem = _unpacked(file.bytes_at(first, there), size)
-    if there < packed_size:
+    is_torn = there < packed_size
+    data, problem = _unpacked(file.bytes_at(first, there), size, is_torn=is_torn)
+    if is_torn:
         errors.add(f"packed block at byte {address} goes on beyond the file's end", LogFault.TORN)
     elif problem:
         errors.add(f"packed block at byte {address}: {problem}", LogFault.DAMAGED)
@@ -126,23 +127,20 @@ def _packed(file: Mf4File, address: int, errors: LogErrors) -> Iterator[bytes | 
         yield Hole(size - len(data))
 
 
-def _unpacked(packed: bytes, size: int) -> tuple[bytes, str]:
-    """Return what could be unpacked, and what was wrong."""
+def _unpacked(packed: bytes, size: int, *, is_torn: bool) -> tuple[bytes, str]:
+    """Return what could be unpacked, and what was wrong.
+
+    Nothing of a block that is damaged is returned: its bytes may have been wrong long before the checksum at
+    its end says so. Of a torn one there is what was unpacked before the end.
+    """
     inflater = zlib.decompressobj()
-    parts: list[bytes] = []
-    room = size
     try:
-        for first in range(0, len(packed), _PIECE_BYTES // 16):
-            part = inflater.decompress(packed[first : first + _PIECE_BYTES // 16], room) if room else b""
-            parts.append(part)
-            room -= len(part)
-            while inflater.unconsumed_tail and room:
-                part = inflater.decompress(inflater.unconsumed_tail, room)
-                parts.append(part)
-                room -= len(part)
+        data = inflater.decompress(packed, size + 1)
     except zlib.error as error:
-        return b"".join(parts), str(error)
-    return b"".join(parts), "less than it should be" if room else ""
+        return b"", str(error)
+    if len(data) == size and inflater.eof:
+        return data, ""
+    return (data[:size] if is_torn else b""), f"{len(data)} bytes of {size}"
 
 
 def _put_back(data: bytes, columns: int) -> bytes:

@@ -4,6 +4,7 @@ import itertools
 import random
 from pathlib import Path
 
+import can
 import pytest
 
 from device.adapters.log_files import LogError, LogReader
@@ -137,18 +138,26 @@ def test_a_flipped_bit_costs_a_text_its_line_and_no_other(tmp_path: Path, form: 
             assert reader.errors.count >= 1
 
 
-def test_a_damaged_blf_loses_little_and_says_so(tmp_path: Path) -> None:
-    content = log_bytes("blf", messages(2_000), tmp_path)
+@pytest.mark.parametrize("level", [-1, 0])
+def test_a_damaged_blf_loses_its_container_and_makes_no_frames_up(tmp_path: Path, level: int) -> None:
     path = tmp_path / "damaged.blf"
+    with can.BLFWriter(path, compression_level=level, max_container_size=4_096) as writer:
+        for message in messages(2_000):
+            writer.on_message_received(message)
+    content = path.read_bytes()
     whole, _ = read(path, content)
-    rng = random.Random(5)
+    rng = random.Random(level)
     for _ in range(40):
         data, place = bytearray(content), rng.randrange(144, len(content))
         data[place] ^= 1 << rng.randrange(8)
         frames, reader = read(path, bytes(data))
-        if frames != whole:
-            assert reader is None or reader.errors.count >= 1
-        assert {frame[4] for frame in frames} <= {frame[4] for frame in whole} or len(frames) > 0
+        assert reader is not None
+        assert len(frames) >= len(whole) - 200, (
+            "a container has a hundred frames, and its neighbour shares one"
+        )
+        assert len(set(frames) - set(whole)) <= 1, "an unpacked byte may be one of a frame"
+        if len(frames) < len(whole) and level:
+            assert reader.errors.count >= 1
 
 
 @pytest.mark.data
