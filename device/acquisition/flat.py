@@ -7,7 +7,9 @@ Rules:
   selectors switch it on.
 - A lane's value is a float64. Whole-number columns (`Lanes.is_whole`) are exact in it; those that may not fit
   into 53 bits stand in `wide` and are exact through `numbers`.
-- Dropped frames have no lanes and are counted by cause, as in `decode`.
+- Dropped frames have no lanes and are counted by cause, as in `decode`. A reader that asks for it
+  (`keeps_short`) gets the signals that lie whole within a short frame, as a desk tool may want them; such
+  frames are then decoded, and counted in `Lanes.short`.
 
 How: all lanes of a lot are cut, shifted and scaled together, so the number of numpy calls does not depend on
 how many messages a lot mixes. `decode` is the better way where the rows of one group are needed together.
@@ -22,13 +24,16 @@ Example:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from device.acquisition.extract import Extractor, Payloads
 from device.acquisition.lookup import Lookup
+from device.acquisition.lot import FD_BYTES
 from device.acquisition.table import COLUMN_BITS_MAX
+from protocol.batch import DropCause
 from protocol.signals import RawType, physical
 
 if TYPE_CHECKING:
@@ -38,7 +43,6 @@ if TYPE_CHECKING:
 
     from device.acquisition.lot import FrameLot
     from device.acquisition.table import Column, DecodeTable, Ranges
-    from protocol.batch import DropCause
     from protocol.signals import ColumnDef
 
 _EXACT = 2**53  # whole numbers up to here are exact in a float64
@@ -56,6 +60,7 @@ class Lanes(NamedTuple):
         value: float64 (n,), physical.
         decoded: Frames that gave lanes or could have.
         drops: Frames by cause, causes above zero only.
+        short: Frames decoded in part, 0 unless asked for.
     """
 
     frame: NDArray[np.int64]
@@ -64,6 +69,7 @@ class Lanes(NamedTuple):
     value: NDArray[np.float64]
     decoded: int
     drops: Mapping[DropCause, int]
+    short: int
 
 
 class FlatDecoder:
@@ -75,8 +81,11 @@ class FlatDecoder:
         wide: bool, by column: whole numbers that may be beyond 53 bits, or floats from such ones.
     """
 
-    def __init__(self, table: DecodeTable) -> None:
+    def __init__(self, table: DecodeTable, *, keeps_short: bool = False) -> None:
+        """Take the table, and whether short frames are decoded as far as they go."""
         self.table = table
+        self._keeps_short = keeps_short
+        self._end = np.array([c.start + c.bits for group in table.groups for c in group.columns], np.int64)
         definitions = [group.definition(0, "", table.dbc_hash, {}).columns for group in table.groups]
         self.columns: tuple[ColumnDef, ...] = tuple(column for group in definitions for column in group)
         compiled = [column for group in table.groups for column in group.columns]
@@ -110,7 +119,7 @@ class FlatDecoder:
         Returns:
             One lane for each signal that is there.
         """
-        message, drops = self._lookup.messages_of(lot)
+        message, drops, short = self._messages_of(lot)
         width = self._count.take(message)
         before = width.cumsum()
         n_lanes = int(before[-1]) if lot.size else 0
@@ -120,15 +129,27 @@ class FlatDecoder:
         column = (self._first.take(message) - before).repeat(width)
         column += lane
         raw = self._extractor.flat(column, frame, Payloads(lot.data))
-        if self._muxes.is_there(message):
-            there = self._muxes.switched_on(lane, column, raw).nonzero()[0]
+        if short or self._muxes.is_there(message):
+            is_inside = (
+                self._end.take(column) <= 8 * lot.length.take(frame).astype(np.int64) if short else None
+            )
+            there = self._muxes.switched_on(lane, column, raw, is_inside).nonzero()[0]
             frame, column, raw = frame.take(there), column.take(there), raw.take(there)
         value = raw * self._scale.take(column)
         value += self._offset.take(column)
         if self._has_special:
             self._mend(column, raw, value)
         decoded = lot.size - sum(drops.values())
-        return Lanes(frame=frame, column=column, raw=raw, value=value, decoded=decoded, drops=drops)
+        return Lanes(frame, column, raw, value, decoded, drops, short)
+
+    def _messages_of(self, lot: FrameLot) -> tuple[NDArray[np.int64], Mapping[DropCause, int], int]:
+        """Return message numbers, drops, and how many frames are short and kept."""
+        message, drops = self._lookup.messages_of(lot)
+        if not self._keeps_short or DropCause.SHORT not in drops:
+            return message, drops, 0
+        padded = replace(lot, length=np.full(lot.size, FD_BYTES, np.uint8))
+        message, others = self._lookup.messages_of(padded)
+        return message, others, drops[DropCause.SHORT]
 
     def numbers(self, lanes: Lanes) -> list[int | float]:
         """Return the values as Python numbers of cantools' types."""
@@ -215,15 +236,23 @@ class _Muxes:
         return self._depth > 0 and bool(np.count_nonzero(self._is_muxed.take(message)))
 
     def switched_on(
-        self, lane: NDArray[np.int64], column: NDArray[np.int64], raw: NDArray[np.int64]
+        self,
+        lane: NDArray[np.int64],
+        column: NDArray[np.int64],
+        raw: NDArray[np.int64],
+        is_inside: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_]:
-        """Return for each lane whether its selectors name it."""
+        """Return for each lane whether its selectors name it, and it and they lie inside the frame."""
         selector = lane + self._distance.take(column)
         value = raw.take(selector).view(np.uint64)
         is_on = (value - self._low[0].take(column)) <= self._span[0].take(column)
         for low, span in zip(self._low[1:], self._span[1:], strict=True):
             is_on |= (value - low.take(column)) <= span.take(column)
-        for _ in range(self._depth - 1):
+        depth = self._depth - 1
+        if is_inside is not None:
+            is_on &= is_inside
+            depth = self._depth
+        for _ in range(depth):
             is_on &= is_on.take(selector)
         return is_on
 

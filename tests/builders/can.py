@@ -88,9 +88,11 @@ def values_by_frame(table: DecodeTable, decoded: Decoded) -> dict[int, Values]:
     return values
 
 
-def flat_values_by_frame(table: DecodeTable, lot: FrameLot) -> dict[int, Values]:
+def flat_values_by_frame(
+    table: DecodeTable, lot: FrameLot, *, keeps_short: bool = False
+) -> dict[int, Values]:
     """Return the same from the decoder that makes one lane a value."""
-    decoder = FlatDecoder(table)
+    decoder = FlatDecoder(table, keeps_short=keeps_short)
     lanes = decoder.decode(lot)
     values: dict[int, Values] = defaultdict(dict)
     numbers = decoder.numbers(lanes)

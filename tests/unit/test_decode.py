@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from device.acquisition.decode import Decoded, Decoder
+from device.acquisition.flat import FlatDecoder
 from device.acquisition.lot import EXTENDED, FrameFlag, FrameLot
 from device.acquisition.table import DecodeTable
 from device.dbc_compiler import compile_dbc
 from protocol.batch import DropCause
-from tests.builders.can import dbc_text, values_by_frame
+from tests.builders.can import dbc_text, flat_values_by_frame, values_by_frame
 
 DEMO = compile_dbc(Path("dbc/tbox_demo.dbc")).table
 
@@ -165,3 +166,39 @@ def test_a_64_bit_signal_across_nine_bytes_is_whole(tmp_path: Path, order: str, 
     decoded = decode(table, *[(1, payload)] * 300)
     assert set(map(int, decoded.groups[0].raw.view(np.uint64)[0])) == {value}
     assert values_by_frame(table, decode(table, (1, payload)))[0] == {"A": value}
+
+
+def test_a_desk_may_ask_for_the_signals_that_lie_whole_in_a_short_frame(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        'BO_ 1 M: 4 ECU\n SG_ A : 0|8@1+ (1,0) [0|0] "" ECU\n SG_ S M : 8|8@1+ (1,0) [0|0] "" ECU\n'
+        ' SG_ B m0 : 16|8@1+ (1,0) [0|0] "" ECU\n SG_ C m0 : 20|12@1+ (1,0) [0|0] "" ECU',
+    )
+    frames = [(number, 1, bytes([7, 0, 5, 0])[:length]) for number, length in enumerate((4, 3, 2, 1, 0))]
+    lot = FrameLot.of("can0", [*frames, (5, 2, b"")], [0, 0, 0, 0, FrameFlag.REMOTE, 0])
+    assert flat_values_by_frame(table, lot, keeps_short=True) == {
+        0: {"A": 7, "S": 0, "B": 5, "C": 0},
+        1: {"A": 7, "S": 0, "B": 5},
+        2: {"A": 7, "S": 0},
+        3: {"A": 7},
+    }
+    lanes = FlatDecoder(table, keeps_short=True).decode(lot)
+    assert (lanes.decoded, lanes.short) == (4, 3)
+    assert lanes.drops == {DropCause.REMOTE_FRAME: 1, DropCause.UNKNOWN_ID: 1}
+    plain = FlatDecoder(table).decode(lot)
+    assert (plain.decoded, plain.short, plain.drops[DropCause.SHORT]) == (1, 0, 3)
+
+
+def test_lanes_lead_back_to_columns(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        'BO_ 1 M: 1 ECU\n SG_ A : 0|4@1+ (1,0) [0|0] "" ECU\n SG_ B : 4|4@1+ (1,0) [0|0] "" ECU\n',
+        'BO_ 2 N: 1 ECU\n SG_ C : 0|8@1+ (0.5,0) [0|0] "" ECU',
+    )
+    decoder = FlatDecoder(table)
+    lanes = decoder.decode(FrameLot.of("can0", [(0, 2, b"\3"), (1, 1, b"\x21"), (2, 1, b"\x43")]))
+    series = {
+        decoder.columns[column].signal: lanes.value[rows].tolist()
+        for column, rows in decoder.by_column(lanes)
+    }
+    assert series == {"A": [1.0, 3.0], "B": [2.0, 4.0], "C": [1.5]}
