@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from device.acquisition.lot import FD_BYTES
 from device.acquisition.table import COLUMN_BITS_MAX, Column
+from device.dbc_findings import shown
 from protocol.limits import TEXT_BYTES_MAX
 from protocol.signals import RawType
 
@@ -74,7 +75,7 @@ def column_of(signal: DbcSignal) -> Column:
         raw_type = _FLOATS[signal.length]
     else:
         raw_type = RawType.INT if signal.is_signed else RawType.UINT
-    unit = (signal.unit or "").encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
+    unit = shown(signal.unit or "").encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
     return Column(
         signal=signal.name,
         raw_type=raw_type,

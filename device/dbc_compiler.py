@@ -167,23 +167,22 @@ class _Compiler:
 
     def _usable(self, message: DbcMessage) -> list[DbcSignal]:
         """Return the signals that can be decoded, of those with the same name and switch the last."""
-        usable: dict[tuple[str, str | None, Ranges], DbcSignal] = {}
-        names: dict[str, DbcSignal] = {}
+        usable: dict[str, dict[tuple[str | None, Ranges], DbcSignal]] = defaultdict(dict)
+        before: dict[str, DbcSignal] = {}
         for signal in message.signals:
-            earlier = names.setdefault(signal.name, signal)
-            if earlier is not signal and not are_apart(earlier, signal):
+            earlier = before.get(signal.name)
+            if earlier is not None and not are_apart(earlier, signal):
                 what = "is there more than once"
                 self._note(FindingKind.DUPLICATE, message, signal.name, what, "the last one counts")
-                usable = {key: other for key, other in usable.items() if key[0] != signal.name}
-            names[signal.name] = signal
+                usable[signal.name].clear()
+            before[signal.name] = signal
             obstacle = obstacle_to(signal, message.length)
             if obstacle is None:
-                usable[signal.name, signal.multiplexer_signal, ranges_of(signal.multiplexer_ids or ())] = (
-                    signal
-                )
+                key = (signal.multiplexer_signal, ranges_of(signal.multiplexer_ids or ()))
+                usable[signal.name][key] = signal
             else:
                 self._note(FindingKind.LAYOUT, message, signal.name, obstacle)
-        return list(usable.values())
+        return [signal for signals in usable.values() for signal in signals.values()]
 
     def _note_overlaps(self, message: DbcMessage, base: int | None, selectors: list[Selector]) -> None:
         """Note the first two signals of a message that share a bit and may be there in the same frame."""

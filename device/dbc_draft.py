@@ -25,7 +25,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_findings import FindingKind
+from device.dbc_findings import FindingKind, is_showable
 from device.dbc_grammar import LOOSE, NAME, SIMPLE_STRING, SWITCH
 from protocol.limits import DBC_MESSAGE_BYTES_MAX
 
@@ -70,7 +70,7 @@ class SignalDraft:
 
 @dataclass(slots=True, kw_only=True)
 class MessageDraft:
-    """A message: its line, identifier with the flag in bit 31, and signals by name.
+    """A message: its line, identifier with the flag in bit 31, and signals by name and multiplexer mark.
 
     Attributes:
         is_switch_lost: Whether a multiplexer switch was left out.
@@ -80,31 +80,29 @@ class MessageDraft:
     dbc_id: int
     name: str
     length: int
-    by_name: dict[str, list[SignalDraft]] = field(default_factory=dict)
+    by_name: dict[str, dict[str | None, SignalDraft]] = field(default_factory=dict)
     is_switch_lost: bool = False
 
     @property
     def signals(self) -> list[SignalDraft]:
         """The signals, those of one name together."""
-        return [signal for signals in self.by_name.values() for signal in signals]
+        return [signal for signals in self.by_name.values() for signal in signals.values()]
 
     def named(self, name: str) -> list[SignalDraft]:
         """Return the signals of a name."""
-        return list(self.by_name.get(name, ()))
+        return list(self.by_name.get(name, {}).values())
 
     def add(self, signal: SignalDraft) -> SignalDraft | None:
         """Take a signal; return the earlier one of the same name and mark that it replaces."""
-        mine = self.by_name.setdefault(signal.name, [])
-        earlier = next((other for other in mine if other.mux == signal.mux), None)
-        if earlier is not None:
-            mine.remove(earlier)
-        mine.append(signal)
+        mine = self.by_name.setdefault(signal.name, {})
+        earlier = mine.pop(signal.mux, None)
+        mine[signal.mux] = signal
         return earlier
 
     def lose(self, signal: SignalDraft) -> None:
         """Leave a signal out."""
         mine = self.by_name[signal.name]
-        mine.remove(signal)
+        del mine[signal.mux]
         if not mine:
             del self.by_name[signal.name]
         self.is_switch_lost |= signal.is_switch
@@ -150,16 +148,20 @@ class Draft:
     def settle_marks(self) -> None:
         """Read a bare `m` as the switch of a message that has no other, and leave it out elsewhere."""
         for message in self.messages:
-            for signal in message.signals:
+            signals = message.signals
+            has_switch = message.is_switch_lost or any(signal.is_switch for signal in signals)
+            for signal in signals:
                 if signal.mux != _BARE_MARK:
                     continue
                 what = f"signal {signal.name} of {message.name}: m is no multiplexer mark"
-                if any(other.is_switch for other in message.signals) or message.is_switch_lost:
+                message.lose(signal)
+                if has_switch:
                     self.note(FindingKind.MULTIPLEXING, signal.line, what, "left out")
-                    message.lose(signal)
                 else:
                     self.note(FindingKind.MULTIPLEXING, signal.line, what, "read as the switch M")
                     signal.mux = "M"
+                    message.add(signal)
+                    has_switch = True
 
     def note(self, kind: FindingKind, line: int | None, what: str, done: str) -> None:
         """Note something that makes the reading differ from the text."""
@@ -167,7 +169,7 @@ class Draft:
         self.findings.add(kind, line, what, done)
 
     def _message(self, statement: Statement) -> MessageDraft | None:
-        form = statement.form or LOOSE["BO_"].match(statement.text)
+        form = statement.form or understood(statement)
         dbc_id, length = (whole(form["id"]), whole(form["length"])) if form else (None, None)
         if form is None or dbc_id is None or length is None:
             done = "left out with its signals"
@@ -216,7 +218,7 @@ class Draft:
             self.note(FindingKind.DUPLICATE, earlier.line, what, "the last one counts")
 
     def _signal(self, message: MessageDraft, statement: Statement) -> SignalDraft | None:
-        form = statement.form or LOOSE["SG_"].match(statement.text)
+        form = statement.form or understood(statement)
         if form is None:
             self._lose(
                 message, statement, FindingKind.SYNTAX, f"no signal of {message.name}: {statement.shown}"
@@ -256,6 +258,12 @@ class Draft:
             self.note(FindingKind.NAME, line, f"{what}: a name that the format does not allow", "read")
         else:
             self.note(FindingKind.SYNTAX, line, f"{what} does not follow the format", "read")
+
+
+def understood(statement: Statement) -> re.Match[str] | None:
+    """Return the loose form of a statement, None when it has none or a name cannot be shown."""
+    form = LOOSE[statement.keyword].match(statement.text)
+    return form if form is not None and is_showable(form["name"]) else None
 
 
 def with_flag(dbc_id: int) -> int | None:

@@ -3,6 +3,7 @@
 Rules:
 - Whatever is read otherwise than the file says, or left out, is a finding; a reader that says nothing read
   everything as it stands.
+- A finding can be printed: no character of the file moves a cursor or paints a screen.
 - A finding changes no value of what was read: it either explains a reading or names what is missing.
 
 Example:
@@ -12,10 +13,23 @@ Example:
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
 from protocol.limits import DBC_FINDINGS_MAX
+
+
+def is_showable(text: str) -> bool:
+    """Say whether a text has only characters that a screen shows and that move nothing on it."""
+    return not any(unicodedata.category(character).startswith("C") for character in text)
+
+
+def shown(text: str) -> str:
+    """Return a text with U+FFFD for each character that a screen does not show or that moves its cursor."""
+    if is_showable(text):
+        return text
+    return "".join(character if is_showable(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 class FindingKind(StrEnum):
@@ -65,7 +79,7 @@ class Findings:
     def add(self, kind: FindingKind, line: int | None, what: str, done: str) -> None:
         """Note one."""
         if len(self._kept) < DBC_FINDINGS_MAX:
-            self._kept.append(Finding(kind=kind, line=line, what=what, done=done))
+            self._kept.append(Finding(kind=kind, line=line, what=shown(what), done=done))
         else:
             self._beyond += 1
 

@@ -20,9 +20,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_draft import NO_MESSAGE, whole, with_flag
+from device.dbc_draft import NO_MESSAGE, understood, whole, with_flag
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import LOOSE, NAMED, VALUE_TEXT
+from device.dbc_grammar import NAMED, VALUE_TEXT
 from protocol.limits import DBC_SELECTOR_VALUES_MAX, DBC_VALUE_TEXTS_MAX
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class References:
 
     def _add_about(self, statement: Statement) -> None:
         keyword = statement.keyword
-        form = statement.form or LOOSE[keyword].match(statement.text)
+        form = statement.form or understood(statement)
         if form is not None and form["id"] is None:
             return  # a value text of an environment variable
         said = _said(keyword, form, statement.line) if form is not None else None
@@ -160,14 +160,13 @@ class References:
 
     def _settle_switches(self, message: MessageDraft) -> None:
         """Leave out signals whose switch was left out, and a message with too many selector values."""
-        is_settled = False
-        while not is_settled:
-            is_settled = True
-            for signal in list(message.signals):
-                if self._has_lost_switch(message, signal):
-                    why = "its multiplexer switch was left out"
-                    self._lose(message, signal, FindingKind.MULTIPLEXING, why)
-                    is_settled = False
+        for _ in range(_DEPTH_MAX):  # a switch that goes takes those that it switches with it
+            orphans = [signal for signal in message.signals if self._has_lost_switch(message, signal)]
+            for signal in orphans:
+                why = "its multiplexer switch was left out"
+                self._lose(message, signal, FindingKind.MULTIPLEXING, why)
+            if not orphans:
+                break
         loose = [signal for signal in message.signals if self._is_without_switch(message, signal)]
         if loose and not any(signal.is_switch for signal in message.signals):
             what = f"message {message.name}: multiplexed signals, but no switch"

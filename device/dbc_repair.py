@@ -179,6 +179,10 @@ class _Writer:
     _line: int = 1
     _prefix: str = "Odd_"
 
+    def __post_init__(self) -> None:
+        while self._prefix in self.original:
+            self._prefix += "_"
+
     def text(self) -> str:
         """Return what was written so far."""
         return "".join(self._parts)
@@ -237,8 +241,6 @@ class _Writer:
         if NAME.fullmatch(name):
             return name
         if name not in self.placeholders:
-            while self._prefix in self.original:
-                self._prefix += "_"
             self.placeholders[name] = f"{self._prefix}{len(self.placeholders)}"
         return self.placeholders[name]
 

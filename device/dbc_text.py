@@ -14,8 +14,11 @@ Example:
 from __future__ import annotations
 
 import codecs
+import re
 
 from device.dbc_findings import FindingKind, Findings
+
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -51,7 +54,8 @@ def _utf_8_or_1252(content: bytes, findings: Findings) -> str:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return content.decode("cp1252", errors="replace")
-    place = next(number for number, byte in enumerate(content) if byte > 127)  # noqa: PLR2004 - ASCII
-    line = content.count(b"\n", 0, place) + 1
+    beyond = _BEYOND_ASCII.search(content)
+    assert beyond is not None, "the caller knows that it is not ASCII"
+    line = content.count(b"\n", 0, beyond.start()) + 1
     findings.add(FindingKind.ENCODING, line, "text in UTF-8, not in code page 1252", "read as UTF-8")
     return text

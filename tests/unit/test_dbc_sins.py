@@ -286,3 +286,19 @@ def test_one_bad_dbc_leaves_the_others_of_a_run_alone(tmp_path: Path) -> None:
     with pytest.raises(DbcError):
         compile_dbc(tmp_path / "bad.dbc")
     assert names(compiled(tmp_path, dbc_text(GOOD))) == {"Good": ["Fine"]}
+
+
+def test_no_character_of_a_file_reaches_a_screen_that_would_repaint_it(tmp_path: Path) -> None:
+    red, bell = "\x1b[31m", "\x07"
+    text = dbc_text(
+        f'BO_ 1 {red}Red: 1 ECU\n SG_ A : 0|8@1+ (1,0) [0|0] "" ECU\n',
+        f'BO_ 2 M: 1 ECU\n SG_ B{bell} : 0|8@1+ (1,0) [0|0] "" ECU\n SG_ C : 0|8@1+ (1,0) [0|0] "{red}V" ECU',
+        f"CM_ {red};",
+    )
+    compilation = compiled(tmp_path, text)
+    assert names(compilation) == {"M": ["C"]}
+    assert compilation.table.groups[0].columns[0].unit == "\ufffd[31mV"
+    said = "".join(compilation.warnings)
+    assert len(compilation.findings) == 3
+    assert red not in said
+    assert bell not in said
