@@ -2,6 +2,7 @@
 #
 #   make demo            the simulated car, live, until Ctrl-C        make demo ONCE=1   the same, checked, to its end
 #   make test            the tests: fast tier, or everything with CI=true
+#   make bench           speed and size against baselines     make bench ONLY=A1,B1   only these goals
 #   make check           lint, types, import contracts               make lock          refresh requirements.lock
 
 PYTHON ?= python3
@@ -13,10 +14,10 @@ STORY ?= telemetry
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock vectors clean
+.PHONY: help setup demo test bench check format lock vectors clean
 
 help:
-	@sed -n '3,5s/^# *//p' Makefile
+	@sed -n '3,6s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -29,6 +30,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+
+bench: $(STAMP)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

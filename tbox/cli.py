@@ -31,6 +31,7 @@ EXIT_USAGE = 2
 SUMMARIES = {
     "agent": "The box in the car: enrol, run, replay a recorded drive.",
     "backend": "The server: set up, serve, bridge, keys, devices, traces.",
+    "bench": "Measure speed and size against named baselines.",
     "decode": "Decode a CAN log with a DBC file to CSV or JSON lines.",
     "demo": "A simulated car driving, from the CAN bus to a proved trace.",
     "evidence": "Export a trace as evidence, and verify one offline.",
@@ -41,6 +42,7 @@ SUMMARIES = {
 EXTRAS = {
     "agent": "device",
     "backend": "backend",
+    "bench": "bench",
     "decode": "device",
     "demo": "sim",
     "evidence": "backend",

@@ -1,0 +1,1 @@
+"""Speed and size as ratios against named baselines, both sides measured in one run."""

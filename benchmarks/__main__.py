@@ -1,0 +1,5 @@
+"""`python -m benchmarks`: the same as `tbox bench`."""
+
+from benchmarks.cli import app
+
+app()
