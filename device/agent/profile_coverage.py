@@ -111,7 +111,7 @@ class BusCoverage:
         self._states = dict(states)
         self._messages = {message.can_id: message.name for message in table.messages}
         self._ids: Counter[int] = Counter()
-        self._known: set[int] = set()
+        self._dbc_ids: dict[int, int] = {}  # J1939 messages answer to other identifiers than the DBC's
         self._ranges: dict[str, _Range] = {name: _Range() for name in profile.signals}
         self._held: dict[str, _Range] = {name: _Range() for name in states}
         self._held_rows: Counter[str] = Counter()
@@ -125,16 +125,15 @@ class BusCoverage:
         self.frames += lot.size
         is_data = (lot.flags & (FrameFlag.REMOTE | FrameFlag.ERROR)) == 0
         ids, counts = np.unique(lot.can_id[is_data], return_counts=True)
-        known = self._plan.decoder.is_known(ids)
         self._ids.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-        self._known.update(ids[known].tolist())
+        self._dbc_ids.update(zip(ids.tolist(), self._plan.decoder.dbc_ids(ids).tolist(), strict=True))
         for group in self._plan.decoder.decode(lot).groups:
             self._take_group(group)
 
     def ids(self) -> list[SeenId]:
         """Return the identifiers seen, by number."""
         return [
-            SeenId(can_id=can_id, frames=frames, message=self._message(can_id))
+            SeenId(can_id=can_id, frames=frames, message=self._messages.get(self._dbc_ids[can_id]))
             for can_id, frames in sorted(self._ids.items())
         ]
 
@@ -163,11 +162,6 @@ class BusCoverage:
             SeenState(name=name, signal=rule.signal, rows=self._held[name].rows, held=self._held_rows[name])
             for name, rule in self._states.items()
         ]
-
-    def _message(self, can_id: int) -> str | None:
-        if can_id not in self._known:
-            return None
-        return self._messages.get(can_id, "known by its PGN")
 
     def _take_group(self, rows: DecodedGroup) -> None:
         group = self._plan.groups[rows.index]

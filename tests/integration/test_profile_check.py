@@ -243,3 +243,23 @@ def test_the_profile_that_keeps_all_keeps_every_decoded_frame_of_the_real_car(te
     assert sums["rows"] >= sums["frames_decoded"] > 25_000
     assert all(one["is_seen"] for one in found["signals"])
     assert not sums["per_month"]["is_within_budget"]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_messages_of_a_truck_are_named_by_their_parameter_group(test_data: Path, tmp_path: Path) -> None:
+    folder = test_data / "can" / "css_mf4"
+    dbc = "CSS-Electronics-SAE-J1939-DEMO.dbc"
+    truck = tmp_path / "truck.toml"
+    truck.write_text(
+        'schema = 1\nname = "truck"\n[vehicle]\nfamily = "any"\nstart_type = "turn-key"\n'
+        f'[bus.can0]\ndbc = "{dbc}"\nsampling = {{ period_ms = 1000 }}\n'
+    )
+    log = folder / "j1939_402s_150k_frames.mf4"
+    found = checked(log, str(truck), "--dbc", str(folder / "dbc" / dbc), "--bus", "can1")
+    [bus] = found["buses"]
+    assert {one["message"] for one in bus["ids"] if one["message"]} == {"EEC1", "CCVS1"}
+    assert bus["messages_missing"] == []
+    known = sum(one["frames"] for one in bus["ids"] if one["message"])
+    assert found["collected"]["frames_decoded"] == known > 7_000
+    assert found["recording"]["frames"] == 150_411
