@@ -27,6 +27,7 @@ from sqlalchemy.exc import OperationalError
 
 from backend.usecases.find_holes import find_holes
 from backend.usecases.ingest import Inbound, Taken, ingest
+from backend.usecases.keep_partitions import keep_partitions
 from backend.usecases.project import project
 from backend.usecases.set_aside_batch import set_aside_next
 from protocol.limits import GROUP_COMMIT_MESSAGES_MAX, GROUP_COMMIT_WAIT_MS_MAX
@@ -44,6 +45,7 @@ IDLE_WAIT_S: Final = 0.2  # how soon the loop notices that it is to stop
 PROJECT_EVERY_S: Final = 1.0  # derived tables are at most this much behind under steady load, and a group
 HOLES_EVERY_S: Final = 60.0  # a hole counts after minutes, so a minute more is nothing
 HEALTH_EVERY_S: Final = 60.0
+PARTITIONS_EVERY_S: Final = 3_600.0  # months are made a quarter ahead
 RETRY_FIRST_S: Final = 0.1
 RETRY_LONGEST_S: Final = 5.0
 
@@ -106,7 +108,7 @@ class Pump:
         self._is_projecting = is_projecting
         self._stopping = threading.Event()
         self._is_database_down = False
-        self._next_projection_s = self._next_holes_s = self._next_health_s = 0.0
+        self._next_projection_s = self._next_holes_s = self._next_health_s = self._next_partitions_s = 0.0
         self._said = ""
 
     def stop(self) -> None:
@@ -203,6 +205,9 @@ class Pump:
         if now_s >= self._next_holes_s:
             self._next_holes_s = now_s + HOLES_EVERY_S
             self._find_holes()
+        if now_s >= self._next_partitions_s:
+            self._next_partitions_s = now_s + PARTITIONS_EVERY_S
+            self._keep_partitions()
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + HEALTH_EVERY_S
             self._say_health()
@@ -239,6 +244,16 @@ class Pump:
         except OperationalError as down:
             self._database_is(down=True, cause=down)
 
+    def _keep_partitions(self) -> None:
+        """Make months ahead; where that fails, rows go to the default partition until the next hour."""
+        try:
+            made = keep_partitions(self._database, now_us=self._clock())
+        except OperationalError as failed:
+            LOG.warning("partitions not made, trying again in an hour cause=%s", failed.orig)
+            return
+        if made:
+            LOG.info("partitions made names=%s", ",".join(made))
+
     def _database_is(self, *, down: bool, cause: OperationalError | None = None) -> None:
         """Log the change, not the condition."""
         if down and not self._is_database_down:
@@ -248,7 +263,8 @@ class Pump:
         self._is_database_down = down
 
     def _say_health(self) -> None:
-        line = self.health.line()
+        contended = sum(self._database.contended.values())
+        line = f"{self.health.line()} contended={contended}"
         if line != self._said:
             self._said = line
             LOG.info("bridge health %s waiting=%d", line, self._link.waiting)

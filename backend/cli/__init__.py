@@ -18,7 +18,7 @@ from backend.cli.authority import ca_app, service_key_app
 from backend.cli.broker import broker_app
 from backend.cli.output import ReportingGroup
 from backend.cli.registry import device_app, key_app, org_app, token_app
-from backend.cli.server import init, migrate, serve
+from backend.cli.server import init, migrate, partitions, serve
 
 __all__ = ["app"]
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.command(epilog='Example: tbox backend init --home /srv/tbox --org "Example Leasing"')(init)
 app.command(epilog="Example: tbox backend migrate --check")(migrate)
+app.command(epilog="Example: tbox backend partitions --home /srv/tbox")(partitions)
 app.command(epilog="Example: tbox backend serve --port 0")(serve)
 app.add_typer(org_app, name="org")
 app.add_typer(key_app, name="key")

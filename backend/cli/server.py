@@ -1,4 +1,4 @@
-"""`tbox backend init`, `migrate`, `serve`: set an instance up, keep its tables current, answer requests."""
+"""`tbox backend init`, `migrate`, `partitions`, `serve`: set up, keep the tables current, answer requests."""
 
 import json
 import socket
@@ -9,13 +9,15 @@ import typer
 import uvicorn
 
 from backend.api.app import create_app
-from backend.cli.output import AsJson, Home, log_to_stderr, show
+from backend.cli.opening import open_instance
+from backend.cli.output import AsJson, Home, log_to_stderr, show, show_list
 from backend.clock import utc_us
-from backend.errors import SettingsError
+from backend.errors import RefusedError, SettingsError
 from backend.settings import Settings, load_settings
 from backend.store.database import open_database
 from backend.store.key_files import read_private
 from backend.store.migrate import downgrade, require_current, status, upgrade
+from backend.usecases.keep_partitions import keep_partitions, read_partitions
 from backend.usecases.set_up_home import set_up_home
 
 _BACKLOG = 128
@@ -84,10 +86,40 @@ def migrate(
             downgrade(database, revision=down_to)
         else:
             upgrade(database)
+            keep_partitions(database, now_us=utc_us())
         after = status(database)
     finally:
         database.close()
     show({"before": before.current, "now": after.current, "wanted": after.head}, as_json=as_json)
+
+
+def partitions(*, home: Home = None, as_json: AsJson = False) -> None:
+    """Make the months of the large tables that are missing, and show all; PostgreSQL only.
+
+    The bridge does it by itself. Rows in a `default` partition are of a month that was not made when they
+    came; they are as good as all others and are moved when their month is made.
+    """
+    with open_instance(home) as instance:
+        if not instance.database.is_postgresql:
+            raise RefusedError(
+                what="this instance keeps its data in SQLite, which has one table for all months",
+                next_step="nothing to do; docs/guides/operator.md says when PostgreSQL is the better choice",
+            )
+        made = set(keep_partitions(instance.database, now_us=utc_us()))
+        found = read_partitions(instance.database)
+    show_list(
+        [
+            {
+                "partition": at.name,
+                "rows": at.rows,
+                "bytes": at.size,
+                "made_now": at.name in made,
+            }
+            for at in found
+        ],
+        as_json=as_json,
+        empty="no partitions",
+    )
 
 
 def serve(

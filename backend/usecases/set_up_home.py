@@ -32,6 +32,7 @@ from backend.store.organisations import Organisation, find_platform
 from backend.usecases.create_api_key import CreatedKey, create_api_key
 from backend.usecases.create_organisation import create_organisation
 from backend.usecases.issue_certificates import issue_client_certificate
+from backend.usecases.keep_partitions import keep_partitions
 from backend.usecases.register_service_keys import ServicePurpose, register_service_keys
 from backend.usecases.service_identity import load_identity
 
@@ -77,6 +78,7 @@ def set_up_home(settings: Settings, *, organisation: str, now_us: int) -> HomeSe
         migrated = not status(database).is_current
         if migrated:
             upgrade(database)
+            keep_partitions(database, now_us=now_us)
         platform, admin_key = _first_organisation(database, name=organisation, now_us=now_us)
         keys = {
             ServicePurpose.RECEIPT: identity.receipt_signer.public_key,

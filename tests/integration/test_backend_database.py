@@ -8,14 +8,16 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InternalError
 
 from backend.errors import DatabaseMissingError, DatabaseOutdatedError, SettingsError
 from backend.store.database import Database, open_database
 from backend.store.devices import Device, DeviceKey
 from backend.store.migrate import downgrade, require_current, status, upgrade
 from backend.store.organisations import Organisation
+from backend.store.partitions import is_partition
 from backend.store.tables import METADATA
+from tests.builders.databases import Engine, database_url, sqlite_url
 
 DEVICE = "9f" * 32
 # Counts messages that belong to no one for certain, under an empty organisation and box.
@@ -24,8 +26,9 @@ HERE, THERE = "0a" * 16, "0b" * 16
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite+pysqlite:///{tmp_path}/tbox.sqlite")
+def database(tmp_path: Path, both_databases: Engine) -> Iterator[Database]:
+    del both_databases
+    database = open_database(database_url(tmp_path))
     yield database
     database.close()
 
@@ -37,7 +40,9 @@ def migrated(database: Database) -> Database:
 
 
 def tables(database: Database) -> set[str]:
-    return set(inspect(database.engine).get_table_names()) - {"alembic_version"}
+    """All but Alembic's own and the parts that PostgreSQL keeps a table in."""
+    found = set(inspect(database.engine).get_table_names()) - {"alembic_version"}
+    return {name for name in found if not is_partition(name)}
 
 
 # --- migrations ---
@@ -45,7 +50,12 @@ def tables(database: Database) -> set[str]:
 
 def test_migrations_make_exactly_the_tables_that_the_program_uses(migrated: Database) -> None:
     with migrated.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+
+        def is_ours(name: str | None, kind: str, _: object) -> bool:
+            return kind != "table" or not is_partition(str(name))
+
+        options = {"compare_type": True, "include_name": is_ours}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
     assert tables(migrated) == set(METADATA.tables)
 
@@ -74,8 +84,9 @@ def test_migrating_twice_changes_nothing(migrated: Database) -> None:
 
 
 def test_a_missing_database_is_told_apart_from_an_outdated_one(database: Database) -> None:
-    with pytest.raises(DatabaseMissingError, match="no database at"):
-        require_current(database)
+    if not database.is_postgresql:
+        with pytest.raises(DatabaseMissingError, match="no database at"):
+            require_current(database)
     with database.engine.connect():
         pass  # connecting makes the file
     with pytest.raises(DatabaseMissingError, match="empty"):
@@ -120,13 +131,53 @@ def test_the_database_refuses_a_row_about_another_organisations_box(migrated: Da
 # --- durability and concurrency ---
 
 
-def test_what_is_committed_is_on_the_disk_and_references_hold(migrated: Database) -> None:
-    with migrated.engine.connect() as connection:
+def test_sqlite_has_what_is_committed_on_the_disk_and_holds_references(tmp_path: Path) -> None:
+    database = open_database(sqlite_url(tmp_path / "tbox.sqlite"))
+    with database.engine.connect() as connection:
         values = {
             name: connection.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
+    database.close()
     assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+
+
+def setting(database: Database, name: str) -> str:
+    with database.writing() as session, session.begin():
+        return str(session.connection().execute(text(f"SHOW {name}")).scalar_one())
+
+
+@pytest.mark.usefixtures("postgresql")
+def test_postgresql_waits_for_the_disk_also_where_the_server_would_not(tmp_path: Path) -> None:
+    url = database_url(tmp_path)
+    hasty = open_database(url)
+    with hasty.writing() as session, session.begin():
+        name = session.connection().execute(text("SELECT current_database()")).scalar_one()
+        session.connection().execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+        session.connection().execute(text(f'ALTER DATABASE "{name}" SET lock_timeout = 0'))
+        session.connection().execute(
+            text(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'")
+        )
+    hasty.close()
+    database = open_database(url)
+    assert setting(database, "synchronous_commit") == "on"
+    assert setting(database, "lock_timeout") == "10s"
+    assert setting(database, "transaction_isolation") == "read committed"
+    with database.reading() as session, pytest.raises(InternalError, match="read-only"):
+        session.connection().execute(text("CREATE TABLE t (a int)"))
+    database.close()
+
+
+@pytest.mark.usefixtures("postgresql")
+def test_a_stricter_server_is_left_as_strict_as_it_is(tmp_path: Path) -> None:
+    url = database_url(tmp_path)
+    database = open_database(url)
+    with database.writing() as session, session.begin():
+        name = session.connection().execute(text("SELECT current_database()")).scalar_one()
+        session.connection().execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = remote_apply'))
+    database.close()
+    assert setting(database, "synchronous_commit") == "remote_apply"
+    database.close()
 
 
 def test_a_reader_sees_one_state_while_a_writer_commits(migrated: Database) -> None:
@@ -167,10 +218,29 @@ def test_writers_wait_for_each_other_and_none_is_turned_away(migrated: Database)
         )
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite+pysqlite:///:memory:", "not an address"])
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite+pysqlite:///:memory:", "not an address", "mysql://secret:secret@db/tbox", "?://"],
+)
 def test_an_address_that_cannot_keep_anything_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError) as refused:
         open_database(url)
+    assert "secret" not in refused.value.diagnostics()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_every_spelling_of_postgresql_gets_the_driver_that_is_installed(scheme: str) -> None:
+    database = open_database(f"{scheme}://tbox@db.invalid/tbox")
+    assert database.is_postgresql
+    assert database.engine.driver == "psycopg"
+
+
+def test_a_postgresql_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    database = open_database(f"postgresql://tbox:secret@/tbox?host={tmp_path}")
+    with pytest.raises(DatabaseMissingError) as missing:
+        require_current(database)
+    assert "does not answer" in missing.value.what
+    assert "secret" not in missing.value.diagnostics()
 
 
 def test_an_error_of_the_database_does_not_repeat_what_was_written(migrated: Database) -> None:
