@@ -128,8 +128,8 @@ def test_a_ring_of_switches_is_no_trap(path: Path) -> None:
 
 
 def test_long_lists_that_do_not_matter_cost_little(path: Path) -> None:
-    assert read(path, "BU_: ", "A " * 2_000_000, "\n", ONE).findings == ()
-    assert read(path, ONE, 'CM_ BO_ 1 "a comment as others are";\n' * 40_000).findings == ()
+    assert read(path, "BU_: ", "A " * 500_000, "\n", ONE).findings == ()
+    assert read(path, ONE, 'CM_ BO_ 1 "a comment as others are";\n' * 20_000).findings == ()
 
 
 def test_the_texts_of_too_many_values_are_left_out(path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_texts_of_too_many_values_are_left_out(path: Path) -> None:
 
 
 def test_text_that_is_mostly_broken_is_refused(path: Path) -> None:
-    assert f"more than {DBC_BROKEN_MAX}" in refused(path, ONE, 'CM_ "\n' * 1_000_000)
+    assert f"more than {DBC_BROKEN_MAX}" in refused(path, ONE, 'CM_ "\n' * 100_000)
 
 
 def test_findings_are_listed_up_to_a_number_and_counted_beyond(path: Path) -> None:
@@ -151,14 +151,14 @@ def test_findings_are_listed_up_to_a_number_and_counted_beyond(path: Path) -> No
 @pytest.mark.parametrize(
     "text",
     [
-        "SIG_VALTYPE_ 1 A" + " " * 2_000_000 + "x",
-        "SG_ A" + " " * 2_000_000 + "x",
-        'CM_ "' + '\\"' * 2_000_000,
-        "\x00" * 8_000_000,
-        "/" * 4_000_000,
-        "//\n" * 2_000_000,
-        '"' * 2_000_000,
-        "BO_ " * 2_000_000,
+        "SIG_VALTYPE_ 1 A" + " " * 500_000 + "x",
+        "SG_ A" + " " * 500_000 + "x",
+        'CM_ "' + '\\"' * 500_000,
+        "\x00" * 2_000_000,
+        "/" * 1_000_000,
+        "//\n" * 500_000,
+        '"' * 500_000,
+        "BO_ " * 500_000,
     ],
 )
 def test_text_made_to_stall_the_reader_does_not(path: Path, text: str) -> None:
@@ -185,7 +185,7 @@ def test_a_kcd_with_a_length_beyond_any_message_is_refused_with_its_line(tmp_pat
     ],
 )
 def test_many_signals_of_one_message_take_no_longer_each(path: Path, signal: str) -> None:
-    path.write_text("BO_ 1 M: 8 X\n" + "".join(signal.format(number) for number in range(8_000)))
+    path.write_text("BO_ 1 M: 8 X\n" + "".join(signal.format(number) for number in range(4_000)))
     begin = time.monotonic()
     with suppress(DbcError):
         compile_dbc(path)
