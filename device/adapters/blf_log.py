@@ -24,6 +24,7 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 from device.adapters.blf_objects import BASE, OBJECT_MAGIC, frame_of, is_frame
+from device.adapters.blf_runs import STAMP_MAX, lots_of_run, run_at
 from device.adapters.log_errors import LogErrors, LogFault
 from device.adapters.log_lines import LineError, LoggedFrame, lots_of_rows
 from protocol.limits import BLF_CONTAINER_BYTES_MAX, LOT_FRAMES_MAX
@@ -74,6 +75,7 @@ class BlfLog:
         self._at = 0  # bytes of the source taken
         self._tail = b""  # the beginning of an object that goes on in the next container
         self._frames: list[LoggedFrame] = []
+        self._lots: list[FrameLot] = []  # of what came before `_frames`
         self.is_header_good = self._read_header()
 
     def lots(self) -> Iterator[FrameLot]:
@@ -84,16 +86,21 @@ class BlfLog:
                 self._read_container(data)
             else:
                 self._read_object(data, self._at - len(data))
-            if len(self._frames) >= LOT_FRAMES_MAX:
+            if self._lots or len(self._frames) >= LOT_FRAMES_MAX:
                 yield from self._hand_over()
         if len(self._tail) > BASE.size and not self._errors.is_torn:
             self._errors.add(f"the log ends within an object, at byte {self._at}", LogFault.TORN)
         yield from self._hand_over()
 
     def _hand_over(self) -> Iterator[FrameLot]:
+        self._close_frames()
+        lots, self._lots = self._lots, []
+        yield from lots
+
+    def _close_frames(self) -> None:
         frames, self._frames = self._frames, []
         for first in range(0, len(frames), LOT_FRAMES_MAX):
-            yield from lots_of_rows(frames[first : first + LOT_FRAMES_MAX])
+            self._lots += lots_of_rows(frames[first : first + LOT_FRAMES_MAX])
 
     # --- the file ------------------------------------------------------------------------------------------
 
@@ -230,6 +237,12 @@ class BlfLog:
             if goes_on:
                 keep = start
                 break
+            run = run_at(data, start)
+            if run is not None and int(run["stamp"].max()) <= STAMP_MAX:
+                self._close_frames()
+                self._lots += lots_of_run(run, self._start_us)
+                place = start + run.nbytes
+                continue
             self._read_object(data[start : start + size], self._at)
             place = start + size
         if is_lost:

@@ -48,14 +48,14 @@ class CsvLines:
 
     def read(self, line: bytes) -> LoggedFrame | None:
         """As `LineForm.read`."""
+        if found := _PYTHON_CAN.fullmatch(line):
+            return _python_can(found)
         line = line.strip().removeprefix(b"\xef\xbb\xbf")
         if not line or line.lower().startswith(_PYTHON_CAN_HEADING):
             return None
         if line.lower().startswith(b"time stamp,"):
             self._read_heading(line)
             return None
-        if found := _PYTHON_CAN.fullmatch(line):
-            return _python_can(found)
         return self._gvret([word.strip() for word in line.split(b",")])
 
     def _read_heading(self, line: bytes) -> None:

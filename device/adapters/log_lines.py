@@ -22,6 +22,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+
 from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES, FrameFlag, FrameLot
 from device.adapters.log_errors import LogErrors, LogFault
 from protocol.limits import LOG_LINE_BYTES_MAX, LOT_FRAMES_MAX
@@ -174,10 +176,19 @@ def lots_of_rows(frames: Sequence[LoggedFrame]) -> Iterator[FrameLot]:
     """Yield frames as one lot a bus, buses in order of appearance."""
     by_bus: dict[str, list[LoggedFrame]] = defaultdict(list)
     for frame in frames:
-        by_bus[frame.bus].append(frame)
+        by_bus[frame[0]].append(frame)
     for bus, rows in by_bus.items():
-        yield FrameLot.of(
-            bus, ((row.t_us, row.can_id, row.data) for row in rows), [row.flags for row in rows]
+        _, t_us, can_id, flags, data = zip(*rows, strict=True)
+        lengths = np.fromiter(map(len, data), np.uint8, len(data))
+        width = CLASSIC_BYTES if lengths.max() <= CLASSIC_BYTES else FD_BYTES
+        joined = b"".join([payload.ljust(width, b"\0") for payload in data])
+        yield FrameLot(
+            bus=bus,
+            t_us=np.array(t_us, np.int64),
+            can_id=np.array(can_id, np.uint32),
+            flags=np.array(flags, np.uint8),
+            length=lengths,
+            data=np.frombuffer(joined, np.uint8).reshape(len(data), width),
         )
 
 

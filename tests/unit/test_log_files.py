@@ -2,6 +2,7 @@
 
 import random
 import struct
+import tempfile
 from pathlib import Path
 
 import can
@@ -209,6 +210,44 @@ def test_what_python_can_writes_is_read_back(tmp_path: Path, suffix: str) -> Non
     assert reader.errors.count == 0
     times = [frame[1] for frame in frames]
     assert [t_us - times[0] for t_us in times] == [0, 1_000_000, 2_000_000, 3_000_000]
+
+
+@given(st.integers(0, 2**32))
+def test_runs_and_single_objects_of_a_blf_read_alike(seed: int) -> None:
+    rng = random.Random(seed)
+    made = []
+    for number in range(rng.choice([10, 40, 400])):
+        is_fd, is_extended = rng.random() < 0.03, rng.random() < 0.5
+        made.append(
+            can.Message(
+                timestamp=1_700_000_000 + number / 1_000,
+                arbitration_id=rng.randrange(1 << (29 if is_extended else 11)),
+                is_extended_id=is_extended,
+                is_fd=is_fd,
+                is_remote_frame=not is_fd and rng.random() < 0.05,
+                data=rng.randbytes(rng.choice([0, 3, 8])),
+                channel=rng.choice([0, 0, 0, 1]),
+            )
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mixed.blf"
+        with can.BLFWriter(path, max_container_size=rng.choice([500, 100_000])) as writer:
+            for message in made:
+                writer.on_message_received(message)
+        frames, reader = read(path)
+    assert reader.errors.count == 0
+    expected = [
+        (
+            f"can{message.channel}",
+            round(message.timestamp * 1e6),
+            message.arbitration_id | (EXTENDED if message.is_extended_id else 0),
+            (FrameFlag.REMOTE if message.is_remote_frame else 0) | (FrameFlag.FD if message.is_fd else 0),
+            b"" if message.is_remote_frame else bytes(message.data),
+        )
+        for message in made
+    ]
+    for bus in ("can0", "can1"):
+        assert [frame for frame in frames if frame[0] == bus] == [one for one in expected if one[0] == bus]
 
 
 def test_a_torn_blf_gives_what_was_whole_and_one_error(tmp_path: Path) -> None:
