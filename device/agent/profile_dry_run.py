@@ -4,7 +4,8 @@ Rules:
 - Sampling, plausibility, batches, compression and signatures are the running agent's; only the key is made
   for the occasion and the disk is this object, which counts what it is given and keeps nothing.
 - The dictionary rides once a chain and is counted apart: a short recording must not make it look like a rate.
-- No positions: a CAN log has none.
+- The box says how it is as often as on the road, and has a clock, because both cost bytes. It has no
+  positions: a CAN log has none.
 
 It extrapolates nothing: `profile_report` does.
 
@@ -24,9 +25,10 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from device.agent.health import readings
 from device.config import EngineConfig
 from device.effects import StartChain, StoreBatch
-from device.events import BatchStored, Stop, Tick
+from device.events import BatchStored, HealthReported, Stop, Tick
 from device.state import ChainRecord, SpoolImage
 from device.tbox import TBox
 from protocol.batch import Origin, OriginKind, Section, open_batch
@@ -34,6 +36,7 @@ from protocol.clock import ClockClass, Instant
 from protocol.envelope import SoftwareSigner
 from protocol.facts import Facts, decode_facts, encode_facts
 from protocol.ids import BootId, ChainId, device_id
+from protocol.limits import CLOCK_EARLIEST_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 ID_BYTES = 16
 SECRET_BYTES = 32
 TICK_US = 1_000_000  # as the running agent's
+HEALTH_US = 30_000_000  # as the running agent's
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +105,7 @@ class DryRun:
         )
         self._mono_us = 0
         self._ticked_us = 0
+        self._said_us = -HEALTH_US
         self._box = TBox(
             config, plans=plans, signer=self._key, image=SpoolImage(chain=chain), now=self._now()
         )
@@ -112,6 +117,9 @@ class DryRun:
         self._handle(item.event)
         if self._mono_us - self._ticked_us >= TICK_US:
             self._ticked_us = self._mono_us
+            if self._mono_us - self._said_us >= HEALTH_US:
+                self._said_us = self._mono_us
+                self._handle(HealthReported(values=readings(self._box.metrics(), {})))
             self._handle(Tick())
 
     def finish(self) -> Collected:
@@ -120,7 +128,8 @@ class DryRun:
         return self._collected
 
     def _now(self) -> Instant:
-        return Instant(mono_us=self._mono_us, utc_us=None, clock=ClockClass.NONE, error_us=None)
+        utc_us = CLOCK_EARLIEST_US + self._mono_us
+        return Instant(mono_us=self._mono_us, utc_us=utc_us, clock=ClockClass.NETWORK, error_us=TICK_US)
 
     def _handle(self, event: EngineEvent) -> None:
         waiting = deque([event])

@@ -101,11 +101,11 @@ def test_every_frame_and_row_is_accounted_for(found: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_a_recording_twice_as_long_gives_the_same_hour(tmp_path: Path) -> None:
-    short = checked(candump(tmp_path / "short.log", 240), "demo")
-    long = checked(candump(tmp_path / "long.log", 480), "demo")
+    short = checked(candump(tmp_path / "short.log", 120), "demo")
+    long = checked(candump(tmp_path / "long.log", 240), "demo")
     one, other = short["collected"]["per_hour"], long["collected"]["per_hour"]
-    assert other["rows"] == pytest.approx(one["rows"], rel=0.2)
-    assert other["bytes"] == pytest.approx(one["bytes"], rel=0.2)
+    assert other["rows"] == pytest.approx(one["rows"], rel=0.3)
+    assert other["bytes"] == pytest.approx(one["bytes"], rel=0.3)
     assert long["collected"]["bytes_once"] == short["collected"]["bytes_once"]
 
 
