@@ -1,0 +1,132 @@
+"""The microcontroller's P-256: what it answers, on the values where such code goes wrong."""
+
+import doctest
+import hashlib
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    derive_private_key,
+)
+
+from device.mcu import p256
+from protocol.envelope import P256_ORDER, SoftwareSigner
+
+MESSAGE = b"the next start"
+DIGEST = hashlib.sha256(MESSAGE).digest()
+INVERSE_OF_2 = pow(2, -1, p256.N)
+
+
+def xy(key: EllipticCurvePrivateKey) -> bytes:
+    numbers = key.public_key().public_numbers()
+    return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
+
+
+def raw(r: int, s: int) -> bytes:
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+KEY = derive_private_key(0xC0FFEE, SECP256R1())
+GOOD = SoftwareSigner(KEY).sign(MESSAGE)
+R, S = int.from_bytes(GOOD[:32], "big"), int.from_bytes(GOOD[32:], "big")
+
+
+def test_the_constants_are_those_of_the_curve() -> None:
+    generator = p256.GX.to_bytes(32, "big") + p256.GY.to_bytes(32, "big")
+    assert p256.is_on_curve(generator)
+    assert generator == xy(derive_private_key(1, SECP256R1()))
+    assert p256.N == P256_ORDER
+
+
+def test_a_good_signature_is_good() -> None:
+    assert p256.verify(xy(KEY), DIGEST, GOOD) == p256.OK
+
+
+def test_its_twin_above_half_the_order_is_refused_by_name() -> None:
+    assert p256.verify(xy(KEY), DIGEST, raw(R, p256.N - S)) == p256.HIGH_S
+
+
+def test_no_signature_with_one_bit_changed_is_good() -> None:
+    for bit in range(512):
+        changed = (int.from_bytes(GOOD, "big") ^ 1 << bit).to_bytes(64, "big")
+        assert p256.verify(xy(KEY), DIGEST, changed) == p256.BAD_SIG, bit
+
+
+@pytest.mark.parametrize("r", [0, R, p256.N, p256.N + R if p256.N + R < 1 << 256 else p256.N + 1, 2**256 - 1])
+@pytest.mark.parametrize("s", [0, p256.N, p256.N + 1, 2**256 - 1])
+def test_values_outside_1_to_n_are_refused(r: int, s: int) -> None:
+    assert p256.verify(xy(KEY), DIGEST, raw(r, s)) == p256.BAD_SIG
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 65, 128])
+def test_another_length_is_refused(length: int) -> None:
+    assert p256.verify(xy(KEY), DIGEST, (GOOD * 2)[:length]) == p256.BAD_SIG
+    assert p256.verify((xy(KEY) * 2)[:length], DIGEST, GOOD) == p256.BAD_KEY
+    assert p256.verify(xy(KEY), (DIGEST * 4)[:length], GOOD) == p256.BAD_SIG
+
+
+def test_a_point_that_is_not_on_the_curve_is_no_key() -> None:
+    x, y = xy(KEY)[:32], xy(KEY)[32:]
+    beyond = (int.from_bytes(x, "big") + p256.P) % (1 << 256)
+    for key in (
+        bytes(64),  # the usual form of infinity
+        y + x,
+        x + ((int.from_bytes(y, "big") + 1) % p256.P).to_bytes(32, "big"),
+        x + (2**256 - 1).to_bytes(32, "big"),
+        beyond.to_bytes(32, "big") + y,
+    ):
+        assert p256.verify(key, DIGEST, GOOD) == p256.BAD_KEY
+
+
+def test_a_coordinate_that_is_not_reduced_is_no_key() -> None:
+    """A point with a small x has a second form, x + p, which has another thumbprint: it must not exist."""
+    x, y = next(
+        (x, y)
+        for x in range(5, 100)
+        for y in [pow(x**3 - 3 * x + p256.B, (p256.P + 1) // 4, p256.P)]
+        if (y * y - x**3 + 3 * x - p256.B) % p256.P == 0
+    )
+    assert p256.is_on_curve(raw(x, y))
+    assert not p256.is_on_curve(raw(x + p256.P, y))
+
+
+@pytest.mark.parametrize(
+    "scalar", [1, 2, 3, p256.N - 1, p256.N - 2, (p256.N + 1) // 2, 2**255, 2**256 % p256.N]
+)
+def test_keys_whose_sums_meet_themselves_verify_as_well(scalar: int) -> None:
+    """Keys near G make the interleaved additions meet equal points, opposites and infinity."""
+    key = derive_private_key(scalar, SECP256R1())
+    for message in (b"", b"a", b"ab", b"abc"):
+        signature = SoftwareSigner(key).sign(message)
+        assert p256.verify(xy(key), hashlib.sha256(message).digest(), signature) == p256.OK
+        assert p256.verify(xy(key), hashlib.sha256(message + b".").digest(), signature) == p256.BAD_SIG
+
+
+def test_a_sum_at_infinity_is_no_signature() -> None:
+    """With the key G and a digest of -r, u1·G + u2·G is infinity, whatever s is."""
+    generator = raw(p256.GX, p256.GY)
+    for s in (1, 2, 12345, INVERSE_OF_2):
+        for r in (1, p256.GX % p256.N, p256.N - 1):
+            assert p256.verify(generator, (p256.N - r).to_bytes(32, "big"), raw(r, s)) == p256.BAD_SIG
+
+
+def test_a_digest_of_nothing_but_zeros_verifies_as_the_standard_says() -> None:
+    """u1 = 0: R is u2·Q alone. With Q = G and k = s = r⁻¹… a signature over zero can be made by anyone who
+    knows the key; here the key is 1, so k·G has x = r and s = r / k."""
+    k = 7
+    r = int.from_bytes(xy(derive_private_key(k, SECP256R1()))[:32], "big") % p256.N
+    s = r * pow(k, -1, p256.N) % p256.N
+    answer = p256.verify(raw(p256.GX, p256.GY), bytes(32), raw(r, s))
+    assert answer == (p256.OK if s <= p256.N // 2 else p256.HIGH_S)
+
+
+def test_the_watchdog_hook_is_called_evenly_and_whatever_the_answer() -> None:
+    for signature in (GOOD, raw(R, p256.N - S), raw(S, R), raw(R, 1), raw(1, 1)):
+        calls: list[None] = []
+        p256.verify(xy(KEY), DIGEST, signature, lambda calls=calls: calls.append(None))
+        assert len(calls) == p256.FEEDS
+
+
+def test_the_examples_in_its_docstrings_run() -> None:
+    assert doctest.testmod(p256).failed == 0
