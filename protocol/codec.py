@@ -26,6 +26,8 @@ from protocol.limits import DEPTH_MAX
 
 _INT_MIN, _INT_MAX = -(2**64), 2**64 - 1  # major types 0 and 1; beyond it CBOR needs a tag, which we refuse
 _PLAIN = frozenset({type(None), bool, float, bytes, str})
+_ARRAYS = frozenset({list, tuple})
+_NO_ARRAYS = bytearray | memoryview | range  # sequences to Python, nothing to telemetry
 _NEEDS_NO_LOOK = _PLAIN - {float} | {int}  # what was read of these types has one form only
 _ENCODE_DEPTH_MAX = 64  # our own values are shallow; deeper is a cycle or a mistake
 
@@ -158,14 +160,14 @@ def _ordered(value: object, depth: int) -> object:
         return _integer(value)
     if isinstance(value, str):
         return str(value)
-    if depth == 0 and isinstance(value, Sequence | Mapping):
+    is_map = kind is dict or (kind not in _ARRAYS and isinstance(value, Mapping))
+    is_array = kind in _ARRAYS or (isinstance(value, Sequence) and not isinstance(value, _NO_ARRAYS))
+    if depth == 0 and (is_map or is_array):
         raise _TooDeepError
-    if kind is dict or isinstance(value, Mapping):
+    if is_map:
         members = cast("Mapping[object, object]", value)
         return {key: _ordered(members[key], depth - 1) for key in _ordered_keys(members)}
-    if kind is list or (
-        isinstance(value, Sequence) and not isinstance(value, bytearray | memoryview | range)
-    ):
+    if is_array:
         return [
             item if type(item) in _PLAIN else _ordered(item, depth - 1)
             for item in cast("Sequence[object]", value)
