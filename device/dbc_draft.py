@@ -25,16 +25,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_findings import FindingKind, is_showable
-from device.dbc_grammar import LOOSE, NAME, SIMPLE_STRING, SWITCH
+from device.dbc_fields import number, understood, unit_of, whole, with_flag
+from device.dbc_findings import FindingKind
+from device.dbc_grammar import LIKE_A_SIGNAL, NAME, SWITCH
 from protocol.limits import DBC_MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from device.dbc_findings import Findings
     from device.dbc_statements import Statement
 
-EXTENDED = 0x8000_0000
-STANDARD_MAX, EXTENDED_MAX = 0x7FF, 0x1FFF_FFFF
 
 # What Vector's tools call the message that holds signals of no message; cantools passes it over.
 NO_MESSAGE = "VECTOR__INDEPENDENT_SIG_MSG"
@@ -43,7 +42,6 @@ _MARK = re.compile(r"M|m(\d{1,19})M?")  # 19 digits: below 64 bits
 
 _BARE_MARK = "m"  # stands in some files where `M` is meant
 
-_DIGITS_MAX = 20  # of 64 bits
 _BITS_MAX = 8 * DBC_MESSAGE_BYTES_MAX
 
 
@@ -73,6 +71,7 @@ class MessageDraft:
     """A message: its line, identifier with the flag in bit 31, and signals by name and multiplexer mark.
 
     Attributes:
+        has_lost: Whether a signal was left out.
         is_switch_lost: Whether a multiplexer switch was left out.
     """
 
@@ -81,6 +80,7 @@ class MessageDraft:
     name: str
     length: int
     by_name: dict[str, dict[str | None, SignalDraft]] = field(default_factory=dict)
+    has_lost: bool = False
     is_switch_lost: bool = False
 
     @property
@@ -105,6 +105,7 @@ class MessageDraft:
         del mine[signal.mux]
         if not mine:
             del self.by_name[signal.name]
+        self.has_lost = True
         self.is_switch_lost |= signal.is_switch
 
 
@@ -142,6 +143,9 @@ class Draft:
                 self.n_signals += 1
                 if not self._is_skipping:
                     self._take_signal(statement)
+            case _ if statement.form is None:
+                if statement.is_on_its_own:  # else it is words behind a statement
+                    self._pass_broken(statement)
             case _:
                 self._is_apart = True
 
@@ -167,6 +171,13 @@ class Draft:
         """Note something that makes the reading differ from the text."""
         self.is_exact = False
         self.findings.add(kind, line, what, done)
+
+    def _pass_broken(self, statement: Statement) -> None:
+        """Go on after a broken statement: it was a signal, or may have been the message of those after it."""
+        if self._current is not None and LIKE_A_SIGNAL.search(statement.text):
+            self._current.has_lost = True
+        else:
+            self._current = None
 
     def _message(self, statement: Statement) -> MessageDraft | None:
         form = statement.form or understood(statement)
@@ -244,13 +255,14 @@ class Draft:
             bits=bits,
             order="0" if form["order"] == "0" else "1",
             sign=form["sign"],
-            scale=_number(form["scale"]),
-            offset=_number(form["offset"]),
-            unit=_unit(form),
+            scale=number(form["scale"]),
+            offset=number(form["offset"]),
+            unit=unit_of(form),
         )
 
     def _lose(self, message: MessageDraft, statement: Statement, kind: FindingKind, what: str) -> None:
         self.note(kind, statement.line, what, "left out")
+        message.has_lost = True
         message.is_switch_lost |= SWITCH.match(statement.text) is not None
 
     def _note_loose(self, line: int, what: str, name: str) -> None:
@@ -258,36 +270,3 @@ class Draft:
             self.note(FindingKind.NAME, line, f"{what}: a name that the format does not allow", "read")
         else:
             self.note(FindingKind.SYNTAX, line, f"{what} does not follow the format", "read")
-
-
-def understood(statement: Statement) -> re.Match[str] | None:
-    """Return the loose form of a statement, None when it has none or a name cannot be shown."""
-    form = LOOSE[statement.keyword].match(statement.text)
-    return form if form is not None and is_showable(form["name"]) else None
-
-
-def with_flag(dbc_id: int) -> int | None:
-    """Return an identifier as DBC writes it with the flag of extended ones, None when it can be none."""
-    if dbc_id & EXTENDED:
-        return dbc_id if dbc_id - EXTENDED <= EXTENDED_MAX else None
-    if dbc_id > EXTENDED_MAX:
-        return None
-    return dbc_id if dbc_id <= STANDARD_MAX else dbc_id | EXTENDED
-
-
-def whole(text: str) -> int | None:
-    """Return a number without sign or fraction, None when it is something else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
-
-
-def _number(text: str) -> str:
-    """Return a number with the digit before its point."""
-    return re.sub(r"^([-+]?)\.", r"\g<1>0.", text)
-
-
-def _unit(form: re.Match[str]) -> str:
-    """Return the unit in its quotes."""
-    if "unit" in form.groupdict():
-        return form["unit"]
-    found = SIMPLE_STRING.search(form["rest"])
-    return found.group() if found else '""'

@@ -146,5 +146,8 @@ NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>
 SWITCH = re.compile(r"SG_\s+[^\s:\"]+\s+[^\s:\"]*M\s*:", re.ASCII)
 """A multiplexer switch, whatever follows."""
 
+LIKE_A_SIGNAL = re.compile(r":\s*\d+\s*\|\s*\d+\s*@|\([^()]*,[^()]*\)\s*\[")
+"""What only a signal has: its place, or its factors before its range."""
+
 SIMPLE_STRING = re.compile(r'"[^"\\\n]{0,255}"')
 """A short string without anything that needs care."""

@@ -20,7 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_draft import NO_MESSAGE, understood, whole, with_flag
+from device.dbc_fields import understood, whole, with_flag
 from device.dbc_findings import FindingKind
 from device.dbc_grammar import NAMED, VALUE_TEXT
 from protocol.limits import DBC_SELECTOR_VALUES_MAX, DBC_VALUE_TEXTS_MAX
@@ -160,6 +160,8 @@ class References:
 
     def _settle_switches(self, message: MessageDraft) -> None:
         """Leave out signals whose switch was left out, and a message with too many selector values."""
+        if message.has_lost and not any(signal.is_switch for signal in message.signals):
+            message.is_switch_lost = True  # what was not understood may have been the switch
         for _ in range(_DEPTH_MAX):  # a switch that goes takes those that it switches with it
             orphans = [signal for signal in message.signals if self._has_lost_switch(message, signal)]
             for signal in orphans:
@@ -234,7 +236,7 @@ class References:
 
 def _said(keyword: str, form: re.Match[str], line: int) -> About | None:
     """Return what a statement says, None when its numbers make no sense."""
-    if whole(form["id"]) is None or form["name"] == NO_MESSAGE:
+    if whole(form["id"]) is None:
         return None
     match keyword:
         case "VAL_":

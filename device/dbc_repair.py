@@ -28,8 +28,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_draft import Draft, whole, with_flag
+from device.dbc_draft import Draft
 from device.dbc_error import DbcError
+from device.dbc_fields import whole, with_flag
 from device.dbc_findings import FindingKind
 from device.dbc_grammar import NAME
 from device.dbc_references import References

@@ -36,12 +36,14 @@ class Statement:
         line: Line number of its begin, from 1.
         text: As it stands.
         form: The exact form that it has, None when it is broken.
+        is_on_its_own: Whether nothing stands before it in its line.
     """
 
     keyword: str
     line: int
     text: str
     form: re.Match[str] | None
+    is_on_its_own: bool
 
     @property
     def shown(self) -> str:
@@ -69,7 +71,13 @@ def statements(text: str) -> Iterator[Statement]:
         else:
             following = NEXT_STATEMENT.search(text, _next_line(text, place))
             end = following.start() if following else len(text)
-        yield Statement(keyword=keyword, line=line, text=text[place:end].rstrip(), form=form)
+        yield Statement(
+            keyword=keyword,
+            line=line,
+            text=text[place:end].rstrip(),
+            form=form,
+            is_on_its_own=not text[text.rfind("\n", 0, place) + 1 : place].strip(),
+        )
         place = end
 
 

@@ -302,3 +302,39 @@ def test_no_character_of_a_file_reaches_a_screen_that_would_repaint_it(tmp_path:
     assert len(compilation.findings) == 3
     assert red not in said
     assert bell not in said
+
+
+def test_signals_after_a_message_that_cannot_be_read_are_not_given_to_the_one_before(tmp_path: Path) -> None:
+    broken = GOOD.replace("BO_", "B0_").replace("Fine", "Lost")
+    compilation = compiled(
+        tmp_path, dbc_text(GOOD, broken, GOOD.replace("100", "101").replace("Good", "Next"))
+    )
+    assert names(compilation) == {"Good": ["Fine"], "Next": ["Fine"]}
+    assert [finding.line for finding in compilation.findings] == [9, 10]
+
+
+def test_multiplexed_signals_are_left_out_when_a_broken_line_may_have_been_their_switch(
+    tmp_path: Path,
+) -> None:
+    for line in (" S_ S M : 0|8@1+ (1,0)", " SG_ S M; 0|8@1+ (1,0)", ' SX_ S M : 0,8 (1,0) [0|0] "" ECU'):
+        text = dbc_text(
+            f'BO_ 1 M: 8 ECU\n{line}\n SG_ A m0 : 8|8@1+ (1,0) [0|0] "" ECU\n'
+            ' SG_ B : 16|8@1+ (1,0) [0|0] "" ECU'
+        )
+        assert names(compiled(tmp_path, text)) == {"M": ["B"]}
+
+
+def test_words_behind_a_signal_cost_nothing(tmp_path: Path) -> None:
+    text = dbc_text(
+        'BO_ 1 M: 8 ECU\n SG_ A : 0|8@1+ (1,0) [0|0] "" ECU1 ECU2\n SG_ B : 8|8@1+ (1,0) [0|0] "" ECU'
+    )
+    compilation = compiled(tmp_path, text)
+    assert names(compilation) == {"M": ["A", "B"]}
+    assert only_finding(compilation)[:2] == (FindingKind.SYNTAX, 7)
+
+
+def test_signals_apart_from_their_message_are_read_and_said(tmp_path: Path) -> None:
+    text = dbc_text(GOOD + 'CM_ "between";\n SG_ More : 8|8@1+ (1,0) [0|0] "" ECU')
+    compilation = compiled(tmp_path, text)
+    assert names(compilation) == {"Good": ["Fine", "More"]}
+    assert only_finding(compilation)[:2] == (FindingKind.SYNTAX, 9)
