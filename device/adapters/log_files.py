@@ -198,6 +198,12 @@ class LogReader:
             ) from error
         except OSError as error:
             raise LogError(self.path, error.strerror or type(error).__name__, "Check the disk.") from error
+        if not log.mf4.is_bus_log and not self.errors.count:
+            raise LogError(
+                self.path,
+                "an MF4 file without CAN frames: it has no channel CAN_DataFrame",
+                "Record with bus logging; measured signals are decoded already, read them with an MDF tool.",
+            )
         if self.clock is None and self.errors.count:
             raise LogError(
                 self.path,

@@ -80,6 +80,7 @@ class Mf4File:
         start_us: When the measurement began, µs since 1970.
         has_zone: That is UTC; else it is local time of a zone that is not said.
         is_finished: Lengths and counts are final.
+        is_bus_log: It has channels for CAN frames, with or without any; known when `groups` is through.
 
     Raises:
         Mf4DamageError: It has no readable header.
@@ -90,6 +91,7 @@ class Mf4File:
         self.size = size
         self._errors = errors
         self._room = MF4_CHANNELS_MAX
+        self.is_bus_log = False
         start = self.bytes_at(0, _HD_AT)
         if not start.startswith((MAGIC, MAGIC_UNFINISHED)):
             raise Mf4DamageError("it does not begin as an MDF file")
@@ -111,7 +113,9 @@ class Mf4File:
             except Mf4DamageError as error:
                 self._errors.add(f"data group at byte {address}: {error}", LogFault.DAMAGED)
                 continue
-            if group.data and any(kind.layout for kind in group.kinds.values()):
+            has_frames = any(kind.layout for kind in group.kinds.values())
+            self.is_bus_log |= has_frames
+            if group.data and has_frames:
                 yield group
 
     def block(self, address: int, *kinds: bytes) -> Block:

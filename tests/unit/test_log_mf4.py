@@ -9,8 +9,9 @@ import warnings
 from typing import TYPE_CHECKING
 
 import can
+import numpy as np
 import pytest
-from asammdf import MDF
+from asammdf import MDF, Signal
 
 from device.adapters.log_errors import LogErrors, LogFault
 from device.adapters.log_files import LogClock, LogError, LogReader
@@ -127,6 +128,23 @@ def test_what_is_no_mf4_is_said_so(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(LogError, match="not a readable MF4 log"):
         list(LogReader(path).lots())
+
+
+def test_measured_signals_are_no_can_frames_and_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "measured.mf4"
+    with MDF(version="4.10") as mdf:
+        mdf.append([Signal(np.arange(5), np.arange(5) / 10, name="Speed")])
+        mdf.save(path)
+    with pytest.raises(LogError, match="no channel CAN_DataFrame"):
+        list(LogReader(path).lots())
+
+
+def test_a_bus_log_without_frames_is_an_empty_log(tmp_path: Path) -> None:
+    path = tmp_path / "empty.mf4"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        can.Logger(path).stop()
+    assert read(path)[0] == []
 
 
 def test_links_in_every_field_of_the_header_may_be_wrong(written: Path) -> None:
