@@ -126,7 +126,9 @@ def _ready(vehicle: Profile, path: Path, given: list[Path]) -> dict[str, _Bus]:
         EdgeError: a DBC is missing or cannot be used, or with everything that does not fit.
     """
     ready: dict[str, _Bus] = {}
-    problems: list[str] = []
+    problems = [f"{file}: no such file" for file in given if not file.is_file()]
+    if problems:
+        raise ConfigError(tuple(problems))
     for name, profile in vehicle.buses.items():
         by_name = [file for file in given if file.name == profile.dbc]
         only = given if len(given) == len(vehicle.buses) == 1 else []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from protocol.fixes import Fix
 
-BYTES_MAX = 60_000  # of each recording: the largest repeat themselves
+BYTES_MAX = 40_000  # of each recording: the largest repeat themselves
 FLIP_EVERY = 150  # bytes: nearly every second sentence is hit
 
 WHOLE = re.compile(rb"\$([ -#%-)+-~]{5,}?)\*([0-9A-Fa-f]{2})\s*(?=[\n$])")
