@@ -2,7 +2,8 @@
 
 Rules:
 - Order of precedence: arguments (`--home`) > environment (`TBOX_...`) > `<home>/settings.toml` > default.
-- Secrets are paths, never values: keys lie in files of mode 0600 under the home.
+- Secrets are paths, never values: keys lie in files of mode 0600 under the home, a database's password in a
+  file that its address names (`passfile=…`) or where libpq looks for one.
 - Nothing is created or opened here; `tbox backend init` does that.
 
 A home holds `tbox.sqlite`, `ca/{ca.pem,ca.key}`, `keys/{receipt.key,policy.key,nonce.key}`,
@@ -18,8 +19,10 @@ import ipaddress
 import tomllib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from backend.errors import SettingsError
 
@@ -41,7 +44,8 @@ class Settings(BaseSettings):
     )
     database: str | None = Field(
         default=None,
-        description="SQLAlchemy address of the database; default: SQLite file `tbox.sqlite` in the home.",
+        description="Address of the database, `postgresql://user@host/name` or a SQLAlchemy one; default: "
+        "SQLite file `tbox.sqlite` in the home.",
     )
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
@@ -57,6 +61,22 @@ class Settings(BaseSettings):
         default=None,
         description="Folder of the broker's files, see `tbox backend broker`; default: `broker` in the home.",
     )
+
+    @field_validator("database")
+    @classmethod
+    def _without_password(cls, address: str | None) -> str | None:
+        """Refuse a password in the address, which ends up in process lists, logs and copies of settings."""
+        try:
+            has_password = address is not None and make_url(address).password is not None
+            has_password |= address is not None and "password" in make_url(address).query
+        except ArgumentError as wrong:
+            raise ValueError("not an address of a database") from wrong
+        if has_password:
+            raise ValueError(
+                "a password does not belong here; put it into a file of mode 0600 as libpq reads it, and "
+                "name that: postgresql://user@host/name?passfile=/srv/tbox/keys/pgpass"
+            )
+        return address
 
     @property
     def database_url(self) -> str:

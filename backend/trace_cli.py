@@ -81,14 +81,24 @@ def trace(
         match format_:
             case TraceText.CSV:
                 for piece in csv_of_rows(blocks):
-                    sys.stdout.write(piece.replace("\r\n", "\n"))
+                    _write(piece.replace("\r\n", "\n"))
             case TraceText.JSONL:
                 for line in _json_lines(blocks):
-                    typer.echo(line)
+                    _write(f"{line}\n")
             case TraceText.TEXT:
                 shown = list(_text_lines(blocks))
                 typer.echo(f"{box.device_id}  {' to '.join(iso_us([from_us, to_us]))}  {len(shown)} values")
                 typer.echo("\n".join(shown[-lines:]) or "nothing recorded then, or not decoded yet")
+
+
+def _write(text: str) -> None:
+    """Write whole lines: exactly as they are to a file or another program, and harmless on a screen.
+
+    A name comes from a box, and might have been chosen to repaint the screen of whoever looks.
+    """
+    if sys.stdout.isatty():
+        text = "".join(f"{printable(line)}\n" for line in text.removesuffix("\n").split("\n"))
+    sys.stdout.write(text)
 
 
 @app.command(epilog="Example: tbox backend rebuild --device 9f…")

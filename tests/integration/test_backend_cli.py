@@ -18,13 +18,16 @@ from cryptography import x509
 from typer.testing import CliRunner
 
 from backend.cli import app
+from protocol.limits import PARTITION_MONTHS_AHEAD
 from tests.builders.backend import Backend, Box, make_backend
+from tests.builders.databases import Engine, current_engine
 
 pytestmark = pytest.mark.usefixtures("each_database")
 
 COMMANDS = [
     ["init"],
     ["migrate"],
+    ["partitions"],
     ["serve"],
     *(["org", verb] for verb in ("list", "create")),
     *(["key", verb] for verb in ("list", "create", "revoke")),
@@ -262,6 +265,19 @@ def test_a_server_with_a_certificate_of_the_own_ca_speaks_tls(backend: Backend) 
         assert url.startswith("https://")
         with urllib.request.urlopen(f"{url}/v1/health", timeout=10, context=trust) as answer:
             assert answer.status == 200
+
+
+def test_the_months_of_the_large_tables_are_shown_where_there_are_any(backend: Backend) -> None:
+    home = backend.settings.home
+    if current_engine() is Engine.SQLITE:
+        refused = Typed(home, "partitions")
+        assert (refused.code, "one table for all months" in refused.err) == (7, True)
+        return
+    shown = Typed(home, "partitions", "--json").json["items"]
+    names = {item["partition"] for item in shown}
+    assert {"batch_default", "batch_section_facts_default", "batch_section_fine_default"} <= names
+    assert len(names) >= 3 + 3 * (1 + PARTITION_MONTHS_AHEAD)
+    assert not any(item["made_now"] for item in Typed(home, "partitions", "--json").json["items"])
 
 
 @contextmanager

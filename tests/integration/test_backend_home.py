@@ -22,6 +22,8 @@ from protocol.key_succession import KeyRole, open_key_succession
 from protocol.vectors.keys import published_scalar
 from tests.builders.backend import TODAY_US, Backend, make_backend
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:

@@ -80,3 +80,22 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
 )
 def test_what_others_can_reach_is_known(tmp_path: Path, host: str, *, beyond: bool) -> None:
     assert load_settings(home=tmp_path, api_host=host).listens_beyond_loopback is beyond
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://tbox:s3cret@db/tbox", "postgresql://tbox@db/tbox?password=s3cret", "s3cret"],
+)
+def test_a_password_in_the_address_is_refused_and_not_repeated(tmp_path: Path, address: str) -> None:
+    """Wherever it was written: the environment, the file, an argument."""
+    (tmp_path / "settings.toml").write_text(f'database = "{address}"\n')
+    with pytest.raises(SettingsError) as wrong:
+        load_settings(home=tmp_path)
+    shown = wrong.value.diagnostics()
+    assert "s3cret" not in shown
+    assert "database: " in shown
+
+
+def test_a_file_with_the_password_may_be_named(tmp_path: Path) -> None:
+    address = "postgresql://tbox@db/tbox?passfile=/srv/tbox/keys/pgpass"
+    assert load_settings(home=tmp_path, database=address).database_url == address

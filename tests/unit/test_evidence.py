@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tests.builders.databases import Engine
+
 HOUR_US = 3_600_000_000
 
 
@@ -110,7 +112,8 @@ def raw(data: bytes, parts: list[bytes]) -> bytes:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, each_database: Engine) -> Iterator[World]:
+    del each_database
     made = World(tmp_path)
     yield made
     made.backend.database.close()
