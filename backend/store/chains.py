@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     bindparam,
     func,
     select,
@@ -38,7 +39,7 @@ from protocol.receipts import RefusalCode
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
     from sqlmodel import Session
 
 CHAIN = Table(
@@ -94,7 +95,7 @@ def load_chains(
     """
     if not org_of:
         return {}
-    known = _find(session, org_of, is_locking=True)
+    known = _find_locked(session, org_of)
     new = [
         {
             "org_id": org_id,
@@ -114,23 +115,30 @@ def load_chains(
     ]
     if new:
         session.connection().execute(insert(session, CHAIN).on_conflict_do_nothing(), new)
-        known = _find(session, org_of, is_locking=True)
+        known = _find_locked(session, org_of)
     return known
 
 
-def _find(
-    session: Session, names: Iterable[tuple[str, bytes]], *, is_locking: bool
+def _find_locked(
+    session: Session, names: Iterable[tuple[str, bytes]]
 ) -> dict[tuple[str, bytes], StoredChain]:
     wanted = set(names)
-    query = (
-        select(CHAIN)
-        .where(CHAIN.c.device_id.in_({device for device, _ in wanted}))
-        .where(CHAIN.c.chain.in_({chain for _, chain in wanted}))
-        .order_by(CHAIN.c.chain_ref)
-    )
-    rows = session.connection().execute(query.with_for_update(key_share=True) if is_locking else query)
+    query = select(CHAIN).where(_named(wanted)).order_by(CHAIN.c.chain_ref)
+    rows = session.connection().execute(query.with_for_update(key_share=True))
     chains = (_stored_chain(row) for row in rows)
     return {(at.device_id, at.chain): at for at in chains if (at.device_id, at.chain) in wanted}
+
+
+def _named(names: Collection[tuple[str, bytes]]) -> ColumnElement[bool]:
+    """Return a condition that all the pairs meet, and hardly any other row.
+
+    The chain stands in an expression, so that the index finds by device alone: SQLite would look up each
+    chain beneath each device, ten thousand times for a group of a hundred boxes.
+    """
+    chain = func.coalesce(CHAIN.c.chain, CHAIN.c.chain)
+    return and_(
+        CHAIN.c.device_id.in_({device for device, _ in names}), chain.in_({chain for _, chain in names})
+    )
 
 
 def _stored_chain(row: Row[tuple[object, ...]]) -> StoredChain:
@@ -199,7 +207,10 @@ def count_chains(session: Session, *, device_ids: Collection[str]) -> dict[str, 
 
 def known_chains(session: Session, *, names: Collection[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
     """Return which of the (device id, chain id) pairs are stored."""
-    return set(_find(session, names, is_locking=False)) if names else set()
+    if not names:
+        return set()
+    rows = session.connection().execute(select(CHAIN.c.device_id, CHAIN.c.chain).where(_named(names)))
+    return {(device_id, bytes(chain)) for device_id, chain in rows} & set(names)
 
 
 def opened_chains(session: Session, *, device_id: str) -> list[bytes]:
