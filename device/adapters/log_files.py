@@ -82,13 +82,13 @@ class LogReader:
         self.notes: list[str] = []
         self._source = LogSource(path)
         self.bytes_total = self._source.bytes_total
-        self._mf4_bytes = 0
+        self._jumped_to = 0  # in an MF4 log, which is not read from start to end
         self._has_date = False
 
     @property
     def bytes_read(self) -> int:
         """How far it has been read."""
-        return self._mf4_bytes or self._source.bytes_read
+        return max(self._jumped_to, self._source.bytes_read)
 
     @property
     def is_pipe(self) -> bool:
@@ -120,7 +120,7 @@ class LogReader:
                 yield lot
             if source.fault is not None:
                 self.errors.add(source.fault[1], source.fault[0])
-        self._mf4_bytes = 0
+        self._jumped_to = self.bytes_total
 
     def _clock_of(self, t_us: int) -> LogClock:
         if self._has_date:
@@ -190,7 +190,7 @@ class LogReader:
             for lot in log.lots():
                 if self.clock is None:
                     self.clock = LogClock.UTC if log.mf4.has_zone else LogClock.HEADER_DATE
-                self._mf4_bytes = min(max(self._mf4_bytes, source.file.tell()), self.bytes_total)
+                self._jumped_to = min(max(self._jumped_to, source.file.tell()), self.bytes_total)
                 yield lot
         except Mf4DamageError as error:
             raise LogError(

@@ -1,13 +1,16 @@
 """Damaged logs of every form: what is readable is read, what is not is counted, and no traceback ends it."""
 
 import itertools
+import json
 import random
 from pathlib import Path
 
 import can
 import pytest
+from typer.testing import CliRunner
 
 from device.adapters.log_files import LogError, LogReader
+from device.decode_cli import app
 from tests.builders.logs import Frame, frames_of, log_bytes, messages, suffix_of
 
 FORMS = ["log", "terminal", "asc", "trc", "csv", "gvret", "busmaster", "blf"]
@@ -224,3 +227,30 @@ def test_an_mf4_cut_anywhere_keeps_all_before_the_cut(test_data: Path, tmp_path:
         if reader is not None and reader.errors.count:
             assert reader.errors.is_torn
     assert before == len(whole)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_the_command_ends_a_damaged_recording_in_one_of_its_codes(
+    test_data: Path, tmp_path: Path, name: str
+) -> None:
+    content = (test_data / "can" / name).read_bytes()[:60_000]
+    path, out = tmp_path / Path(name).name, tmp_path / "out.jsonl"
+    dbc = test_data / "can" / "css_mf4" / "dbc" / "CSS-Electronics-SAE-J1939-DEMO.dbc"
+    rng = random.Random(name)
+    for _ in range(4):
+        path.write_bytes(damaged(content, rng))
+        out.unlink(missing_ok=True)
+        command = ["--dbc", str(dbc), "--log", str(path), "--out", str(out), "--json"]
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert done.exit_code in {0, 2, 3}
+        assert out.exists() == (done.exit_code != 2)
+        if out.exists():
+            account = json.loads(done.stdout)
+            assert account["frames"] == account["decoded"] + sum(account["drops"].values())
+            assert account["rows"] == len(out.read_text().splitlines())
+        else:
+            assert "Next step: " in done.stderr
+        assert not list(tmp_path.glob("*.partial"))

@@ -49,7 +49,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read(path: Path) -> tuple[list[Frame], LogReader]:
     reader = LogReader(path)
-    return frames_of(reader.lots()), reader
+    frames = frames_of(reader.lots())
+    assert reader.bytes_read == reader.bytes_total
+    return frames, reader
 
 
 def saved(written: Path, folder: Path, compression: int) -> Path:
