@@ -386,6 +386,9 @@ LOT_FRAMES_MAX = 8_192
 LOG_LINE_BYTES_MAX = 1_024
 """Bytes of one line of a CAN log: a CAN FD frame in candump form has 170; a longer line is no frame."""
 
+LOG_BUSES_MAX = 256
+"""Buses of one CAN log: a recorder has a handful; damaged interface names must not fill tables by bus."""
+
 BLF_CONTAINER_BYTES_MAX = 16_777_216
 """Bytes of one BLF object, packed and unpacked: Vector's tools write containers of 128 KiB."""
 
@@ -402,7 +405,7 @@ MF4_RECORD_BYTES_MAX = 65_536
 """Bytes of one MF4 record: a CAN FD frame with its extras has about 100."""
 
 UNKNOWN_IDS_MAX = 4_096
-"""Identifiers that one decoding counts apart when the DBC does not know them: there are 2,048 standard ones."""
+"""Identifiers that one decoding counts apart when the DBC does not know them; 2,048 are standard ones."""
 
 PARQUET_GROUP_ROWS = 262_144
 """Values of one row group of a Parquet file: some 10 MB held while decoding, large enough to pack well."""

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +95,7 @@ class Parsed:
     flags: NDArray[np.uint8]
     length: NDArray[np.uint8]
     data: NDArray[np.uint8]
+    _bus_index: dict[str, int] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -105,9 +106,10 @@ class Parsed:
     def bus_index(self, name: bytes) -> int:
         """Return the index of an interface, new or known."""
         text = name.decode(errors="replace")
-        if text not in self.bus_names:
+        index = self._bus_index.setdefault(text, len(self.bus_names))
+        if index == len(self.bus_names):
             self.bus_names.append(text)
-        return self.bus_names.index(text)
+        return index
 
 
 def parse_lines(lines: Sequence[bytes]) -> Parsed:

@@ -34,7 +34,7 @@ from device.adapters.log_recognise import HEAD_BYTES, SUPPORTED, LogFormat, line
 from device.adapters.log_source import LogSource
 from device.adapters.mf4_blocks import Mf4DamageError
 from device.adapters.mf4_log import Mf4Log
-from protocol.limits import LOG_LINE_BYTES_MAX
+from protocol.limits import LOG_BUSES_MAX, LOG_LINE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +84,7 @@ class LogReader:
         self.bytes_total = self._source.bytes_total
         self._jumped_to = 0  # in an MF4 log, which is not read from start to end
         self._has_date = False
+        self._buses: set[str] = set()
 
     @property
     def bytes_read(self) -> int:
@@ -115,12 +116,23 @@ class LogReader:
                 case _:
                     lots = self._text(source, self.format)
             for lot in lots:
+                if not self._knows_bus(lot):
+                    continue
                 if self.clock is None:
                     self.clock = self._clock_of(int(lot.t_us[0]))
                 yield lot
             if source.fault is not None:
                 self.errors.add(source.fault[1], source.fault[0])
         self._jumped_to = self.bytes_total
+
+    def _knows_bus(self, lot: FrameLot) -> bool:
+        """Whether a lot's bus is one of those a log may have; its frames are counted when it is not."""
+        if lot.bus not in self._buses and len(self._buses) >= LOG_BUSES_MAX:
+            place = f"bus {lot.bus!r}: a log has no more than {LOG_BUSES_MAX} buses"
+            self.errors.add(place, LogFault.IMPOSSIBLE, count=lot.size)
+            return False
+        self._buses.add(lot.bus)
+        return True
 
     def _clock_of(self, t_us: int) -> LogClock:
         if self._has_date:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from device.acquisition.lot import EXTENDED, FrameFlag
 from device.adapters.candump import parse_lines
 from device.adapters.log_files import LogError, LogFault, LogReader
-from protocol.limits import LOG_LINE_BYTES_MAX, LOT_FRAMES_MAX
+from protocol.limits import LOG_BUSES_MAX, LOG_LINE_BYTES_MAX, LOT_FRAMES_MAX
 from tests.builders.logs import Frame, frames_of
 
 
@@ -131,6 +131,18 @@ def test_lots_are_bounded_and_progress_grows(tmp_path: Path) -> None:
     assert len(progress) >= 3
     assert progress == sorted(progress)
     assert len(set(progress)) >= 3
+
+
+def test_buses_without_end_do_not_fill_the_memory(tmp_path: Path) -> None:
+    frames, reader = read(
+        log(tmp_path, "".join(f"(1.000000) bus{number % 1_000} 123#00\n" for number in range(3_000)))
+    )
+    assert len({frame[0] for frame in frames}) == LOG_BUSES_MAX
+    assert (
+        reader.errors.by_cause[LogFault.IMPOSSIBLE].count
+        == 3_000 - len(frames)
+        == 3 * (1_000 - LOG_BUSES_MAX)
+    )
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
