@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.acquisition.lot import FrameLot
-from device.adapters.log_files import LogClock, LogError, LogErrors, LogFault, LogReader
+from device.adapters.log_files import EPOCH_LIKE_US, LogClock, LogError, LogErrors, LogFault, LogReader
 from device.adapters.log_times import credible, without
 from device.errors import EdgeError
 from device.events import FramesReceived, GnssReceived
@@ -179,8 +179,10 @@ def place(found: Survey, *, start_us: int | None, nmea: Path | None, now_us: int
     rmc = None if nmea is None else _first_rmc(nmea)
     if start_us is not None:
         utc, source = start_us, "given by --start"
-    elif found.clock is not LogClock.RELATIVE:
+    elif found.clock in {LogClock.UTC, LogClock.HEADER_DATE}:
         utc, source = found.first_us, found.clock.value
+    elif found.first_us >= EPOCH_LIKE_US:
+        utc, source = found.first_us, LogClock.EPOCH.value
     elif rmc is not None:
         utc, source = rmc, "first valid RMC of the NMEA log"
     else:

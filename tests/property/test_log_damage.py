@@ -9,13 +9,16 @@ import can
 import pytest
 from typer.testing import CliRunner
 
-from device.adapters.log_files import LogError, LogReader
+from device.adapters.log_files import LogError, LogFault, LogReader
+from device.agent.replay_log import DriveLog, place, survey
 from device.decode_cli import app
+from device.events import FramesReceived
 from tests.builders.logs import Frame, frames_of, log_bytes, messages, suffix_of
 
 FORMS = ["log", "terminal", "asc", "trc", "csv", "gvret", "busmaster", "blf"]
 TEXTS = FORMS[:-1]
 FRAMES = 60
+START_US = 1_795_507_200_000_000  # 2026-11-24T08:00:00Z
 
 # Every recording of CAN traffic in the test data; the largest are read from their beginning, which is enough
 # of them: what is damaged is damaged there.
@@ -254,3 +257,26 @@ def test_the_command_ends_a_damaged_recording_in_one_of_its_codes(
         else:
             assert "Next step: " in done.stderr
         assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_a_replay_feeds_or_counts_every_frame_of_a_damaged_recording(
+    test_data: Path, tmp_path: Path, name: str
+) -> None:
+    content = (test_data / "can" / name).read_bytes()[:80_000]
+    path = tmp_path / Path(name).name
+    rng = random.Random(name)
+    for _ in range(6):
+        frames, _ = read(path, damaged(content, rng))
+        if not frames:
+            continue
+        found = survey(path, bus=frames[0][0], is_known=lambda ids: ids >= 0)
+        drive = DriveLog(LogReader(path), None, place(found, start_us=START_US, nmea=None, now_us=START_US))
+        fed = sum(item.event.lot.size for item in drive if isinstance(item.event, FramesReceived))
+        causes = drive.log_errors.by_cause
+        left_out = sum(
+            causes[cause].count for cause in (LogFault.ODD_TIME, LogFault.BEFORE_START) if cause in causes
+        )
+        assert fed + left_out == len(frames)

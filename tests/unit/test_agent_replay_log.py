@@ -79,6 +79,11 @@ def test_the_date_of_a_header_is_believed_and_its_missing_zone_is_said() -> None
     assert "no time zone: taken as UTC" in line.utc_source
 
 
+def test_an_epoch_that_one_torn_frame_denies_is_none() -> None:
+    line = place(found(0, LogClock.EPOCH), start_us=None, nmea=None, now_us=NOW)
+    assert line.utc_us == NOW
+
+
 def test_a_pipe_is_refused_for_a_replay_reads_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LogError, match="reads its log twice"):
