@@ -25,9 +25,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_fields import number, understood, unit_of, whole, with_flag
+from device.dbc_fields import may_be_switch, number, understood, unit_of, whole, with_flag
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import LIKE_A_SIGNAL, NAME, SWITCH
+from device.dbc_grammar import LIKE_A_SIGNAL, NAME
 from protocol.limits import DBC_MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class MessageDraft:
 
     Attributes:
         has_lost: Whether a signal was left out.
-        is_switch_lost: Whether a multiplexer switch was left out.
+        is_doubtful: Whether a line that may have been any signal of it was left out.
+        is_switch_lost: Whether a multiplexer switch was left out, as far as one can know.
     """
 
     line: int
@@ -81,6 +82,7 @@ class MessageDraft:
     length: int
     by_name: dict[str, dict[str | None, SignalDraft]] = field(default_factory=dict)
     has_lost: bool = False
+    is_doubtful: bool = False
     is_switch_lost: bool = False
 
     @property
@@ -174,10 +176,16 @@ class Draft:
 
     def _pass_broken(self, statement: Statement) -> None:
         """Go on after a broken statement: it was a signal, or may have been the message of those after it."""
-        if self._current is not None and LIKE_A_SIGNAL.search(statement.text):
-            self._current.has_lost = True
-        else:
-            self._current = None
+        message = self._current
+        if message is None:
+            return
+        if LIKE_A_SIGNAL.search(statement.text):
+            message.has_lost = True
+            message.is_switch_lost |= may_be_switch(statement.text)
+            return
+        if not statement.keyword:
+            message.has_lost = message.is_doubtful = True
+        self._current = None
 
     def _message(self, statement: Statement) -> MessageDraft | None:
         form = statement.form or understood(statement)
@@ -263,7 +271,7 @@ class Draft:
     def _lose(self, message: MessageDraft, statement: Statement, kind: FindingKind, what: str) -> None:
         self.note(kind, statement.line, what, "left out")
         message.has_lost = True
-        message.is_switch_lost |= SWITCH.match(statement.text) is not None
+        message.is_switch_lost |= may_be_switch(statement.text)
 
     def _note_loose(self, line: int, what: str, name: str) -> None:
         if NAME.fullmatch(name) is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STANDARD_MAX, EXTENDED_MAX = 0x7FF, 0x1FFF_FFFF
 
+_WORDS_OF_A_SIGNAL = 2  # keyword and name before the colon; a multiplexed one has a mark between
 _DIGITS_MAX = 20  # of 64 bits
 
 
@@ -29,6 +30,18 @@ def understood(statement: Statement) -> re.Match[str] | None:
     """Return the loose form of a statement, None when it has none or a name cannot be shown."""
     form = LOOSE[statement.keyword].match(statement.text)
     return form if form is not None and is_showable(form["name"]) else None
+
+
+def may_be_switch(text: str) -> bool:
+    """Say whether a broken statement may have been a multiplexer switch.
+
+    Surely none is what has a name and a colon after its keyword, or a mark such as `m3` between them.
+    """
+    head, colon, _ = text.partition(":")
+    words = head.split()
+    if not colon or len(words) < _WORDS_OF_A_SIGNAL:
+        return True
+    return len(words) > _WORDS_OF_A_SIGNAL and re.fullmatch(r"m\d+", words[-1]) is None
 
 
 def with_flag(dbc_id: int) -> int | None:

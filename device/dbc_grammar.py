@@ -64,10 +64,12 @@ _NUMBER = r"(?>[-+]?\d+\.?\d*(?:[eE][+-]?\d+)?)"
 _WORD = rf"(?!{_ANY_KEYWORD})(?>[A-Za-z_]\w*)"
 _STRING = r'(?>"(?:\\"|[^"]){0,65535}?")'  # bounded, so that one open quote costs no more than that
 
+_UNIT = r'(?>"(?:\\"|[^"\n])*?")'  # in one line: a quote that is never closed must not take the next signal
+
 # What a person means by a number, `.25` included.
 _LOOSE_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
-# One statement a line: N number, W word, S string, all else as it stands; a blank is a gap between tokens.
+# N number, W word, S string, U unit, all else as it stands; a blank is a gap between tokens.
 _FORMS = {
     "VERSION": "VERSION S",
     "NS_": r"NS_ :(?: (?>[A-Za-z_]\w*)(?! :))*+",
@@ -76,7 +78,7 @@ _FORMS = {
     "BO_": "BO_ (?P<id>N) (?P<name>W) : (?P<length>N) W",
     "SG_": (
         r"SG_ (?P<name>W) (?:(?P<mux>W) )?: (?P<start>N) \| (?P<bits>N) @ (?P<order>N) (?P<sign>[+-]) "
-        r"\( (?P<scale>N) , (?P<offset>N) \) \[ N \| N \] (?P<unit>S) W(?: , W)*+"
+        r"\( (?P<scale>N) , (?P<offset>N) \) \[ N \| N \] (?P<unit>U) W(?: , W)*+"
     ),
     "VAL_": "VAL_ (?:(?P<id>N) )?(?P<name>W)(?P<pairs>(?: N S)*+) ;",
     "VAL_TABLE_": "VAL_TABLE_ W(?: N S)*+ ;",
@@ -100,8 +102,8 @@ _FORMS = {
 
 
 def _compiled(form: str) -> re.Pattern[str]:
-    pattern = re.sub(r"(?<![A-Za-z_])([NWS])(?![A-Za-z_])", r"{\1}", form).replace(" ", _GAP)
-    for letter, token in (("N", _NUMBER), ("W", _WORD), ("S", _STRING)):
+    pattern = re.sub(r"(?<![A-Za-z_])([NWSU])(?![A-Za-z_])", r"{\1}", form).replace(" ", _GAP)
+    for letter, token in (("N", _NUMBER), ("W", _WORD), ("S", _STRING), ("U", _UNIT)):
         pattern = pattern.replace("{" + letter + "}", token)
     return re.compile(pattern, re.ASCII)
 
@@ -142,9 +144,6 @@ LOOSE = {keyword: _loosened(form) for keyword, form in _LOOSE_FORMS.items()}
 
 NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>[^\s:\";]+)", re.ASCII)
 """The message and signal that a broken statement is about."""
-
-SWITCH = re.compile(r"SG_\s+[^\s:\"]+\s+[^\s:\"]*M\s*:", re.ASCII)
-"""A multiplexer switch, whatever follows."""
 
 LIKE_A_SIGNAL = re.compile(r":\s*\d+\s*\|\s*\d+\s*@|\([^()]*,[^()]*\)\s*\[")
 """What only a signal has: its place, or its factors before its range."""

@@ -160,8 +160,8 @@ class References:
 
     def _settle_switches(self, message: MessageDraft) -> None:
         """Leave out signals whose switch was left out, and a message with too many selector values."""
-        if message.has_lost and not any(signal.is_switch for signal in message.signals):
-            message.is_switch_lost = True  # what was not understood may have been the switch
+        if message.is_doubtful and not any(signal.is_switch for signal in message.signals):
+            message.is_switch_lost = True
         for _ in range(_DEPTH_MAX):  # a switch that goes takes those that it switches with it
             orphans = [signal for signal in message.signals if self._has_lost_switch(message, signal)]
             for signal in orphans:
@@ -169,6 +169,8 @@ class References:
                 self._lose(message, signal, FindingKind.MULTIPLEXING, why)
             if not orphans:
                 break
+        if message.is_switch_lost:
+            self._number_marks(message)
         loose = [signal for signal in message.signals if self._is_without_switch(message, signal)]
         if loose and not any(signal.is_switch for signal in message.signals):
             what = f"message {message.name}: multiplexed signals, but no switch"
@@ -182,12 +184,24 @@ class References:
                 del self.about[key]
 
     def _has_lost_switch(self, message: MessageDraft, signal: SignalDraft) -> bool:
-        if signal.mux is None or signal.mux == "M" or not message.is_switch_lost:
+        if signal.mux is None or not message.has_lost:
             return False
         about = self.about.get((message.dbc_id, signal.name))
         if about is not None and about.switch is not None:
             return not message.named(about.switch[1])
-        return True  # of a message that lost a switch: it may be this one's
+        return signal.mux != "M" and message.is_switch_lost  # it may have been this one's
+
+    def _number_marks(self, message: MessageDraft) -> None:
+        """Give each multiplexed signal the first of its own values as its mark.
+
+        With one switch left cantools adds the mark's number to the values; with more it passes it over.
+        """
+        for signal in message.signals:
+            about = self.about.get((message.dbc_id, signal.name))
+            if signal.mux not in {None, "M"} and about is not None and about.switch is not None:
+                message.lose(signal)
+                signal.mux = f"m{about.switch[2][0][0]}" + ("M" if signal.is_switch else "")
+                message.add(signal)
 
     def _is_without_switch(self, message: MessageDraft, signal: SignalDraft) -> bool:
         about = self.about.get((message.dbc_id, signal.name))

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,45 @@ def test_a_cut_dbc_gives_the_messages_before_the_cut(test_data: Path, tmp_path: 
         begun = cut.count(b"\nBO_ ")
         assert begun - 1 <= len(got.table.messages) <= begun
         assert {message.name for message in got.table.messages} <= {m.name for m in whole.messages}
+
+
+def columns_of(compilation: Compilation) -> set[tuple[object, ...]]:
+    """Return how every signal is read, with the branch that switches it on; a unit may be lost."""
+    return {
+        (group.can_id, group.branch, replace(column, unit=None))
+        for group in compilation.table.groups
+        for column in group.columns
+    }
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("lines_each", "at_least"), [(2, 200), pytest.param(20, 2_000, marks=pytest.mark.slow)]
+)
+def test_a_broken_line_takes_signals_away_and_never_alters_one(
+    test_data: Path, tmp_path: Path, lines_each: int, at_least: int
+) -> None:
+    n_checked = 0
+    for path in dbc_files(test_data):
+        if path.suffix.lower() != ".dbc" or path.stat().st_size > 12_000:
+            continue
+        whole = columns_of(compile_dbc(path))
+        lines = path.read_bytes().split(b"\n")
+        rng = random.Random(path.name)
+        places = [n for n, line in enumerate(lines) if line.lstrip().startswith((b"BO_ ", b"SG_ "))]
+        for place in rng.sample(places, min(lines_each, len(places))):
+            line = lines[place]
+            for instead in (b"", b"words", line.replace(b"_", b"#", 1), line.replace(b":", b";"), line[:-9]):
+                if instead == line or (instead == b"" and b"SG_ " not in line):
+                    continue
+                broken = [*lines[:place], instead, *lines[place + 1 :]]
+                got = read(tmp_path / "broken.dbc", b"\n".join(broken))
+                if got is not None and not is_switch_gone(line, instead):
+                    assert columns_of(got) <= whole, (path.name, line, instead)
+                    n_checked += 1
+    assert n_checked > at_least
+
+
+def is_switch_gone(line: bytes, instead: bytes) -> bool:
+    """Say whether a multiplexer switch vanished without a trace, which nothing can notice."""
+    return instead == b"" and b"M" in line.partition(b":")[0].split()[-1]
