@@ -42,6 +42,9 @@ class Rows(Protocol):
     def finish(self) -> None:
         """Write what is still held and the end of the form."""
 
+    def abandon(self) -> None:
+        """Let go of everything without writing."""
+
     @property
     def rounded(self) -> int:
         """Integers that the form cannot hold exactly."""
@@ -83,17 +86,26 @@ class LongFormFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        is_whole = False
         try:
             if kind is None:
                 self._form.finish()
                 self._file.flush()
                 os.fsync(self._file.fileno())
-        except OSError:
+                is_whole = True
+        finally:
+            if not is_whole:
+                self._form.abandon()
+            self._close(is_whole=is_whole)
+
+    def _close(self, *, is_whole: bool) -> None:
+        try:
             self._file.close()
-            self._partial.unlink(missing_ok=True)
-            raise
-        self._file.close()
-        if kind is None:
+        except (
+            OSError
+        ):  # what was held could not be written: the disk is full, which was said where it happened
+            self._file.close()
+        if is_whole:
             self._partial.replace(self._path)
         else:
             self._partial.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ Example: see `long_form`.
 from __future__ import annotations
 
 import importlib
+import io
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -22,6 +23,7 @@ from protocol.limits import PARQUET_GROUP_ROWS
 from protocol.signals import physical
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from numpy.typing import NDArray
 
     from device.acquisition.decode import Decoded
@@ -33,6 +35,32 @@ COLUMNS = ("time_us", "bus", "message", "signal", "value", "unit")
 
 _EXACT_MAX = 2**53
 _NAMES = 4  # bus, message, signal, unit
+
+
+class _Sink(io.RawIOBase):
+    """The file as pyarrow sees it: when it is abandoned, pyarrow may still close what it has begun.
+
+    Args:
+        file: Open for writing.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.is_abandoned = False
+        self._file = file
+        self._written = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._written
+
+    def write(self, data: ReadableBuffer) -> int:
+        size = memoryview(data).nbytes
+        if not self.is_abandoned:
+            self._file.write(data)
+        self._written += size
+        return size
 
 
 class ParquetRows:
@@ -68,7 +96,8 @@ class ParquetRows:
             metadata={"dbc_sha256": table.dbc_hash.hex()},
         )
         parquet = importlib.import_module("pyarrow.parquet")
-        self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
+        self._sink = _Sink(file)
+        self._writer = parquet.ParquetWriter(self._sink, self._schema, compression="zstd")
 
     @staticmethod
     def require() -> Any:  # noqa: ANN401 (a module without types)
@@ -110,6 +139,11 @@ class ParquetRows:
     def finish(self) -> None:
         """Write what is held, and the file's end."""
         self._write_group()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of everything without writing."""
+        self._sink.is_abandoned = True
         self._writer.close()
 
     def _floats(self, values: NDArray[Any]) -> NDArray[np.float64]:

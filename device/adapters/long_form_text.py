@@ -71,6 +71,9 @@ class TextRows:
     def finish(self) -> None:
         """Nothing is held and the form has no end."""
 
+    def abandon(self) -> None:
+        """Nothing is held."""
+
     def _lines(self, bus: str, group: DecodedGroup, chosen: tuple[int, ...], shift_us: int) -> list[str]:
         """Return the lines of a group, column by column."""
         seconds = [_seconds(t_us) for t_us in (group.t_us + shift_us).tolist()]

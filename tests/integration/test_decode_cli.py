@@ -1,9 +1,12 @@
 """`tbox decode` from the command line to the file it writes."""
 
 import csv
+import gc
 import json
 import os
 import random
+import resource
+import sys
 import threading
 from pathlib import Path
 
@@ -272,12 +275,39 @@ def test_parquet_is_written_in_row_groups_and_says_what_it_rounds(tmp_path: Path
     assert file.read_row_group(0)["value"].to_pylist()[:300] == [float(value) for value in wide[:300]]
 
 
-def test_a_run_that_fails_leaves_the_older_file_as_it_was(tmp_path: Path) -> None:
-    (tmp_path / "out.csv").write_text("older")
-    result, out = decode(tmp_path, "nothing of a log\n")
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet"])
+def test_a_run_that_fails_leaves_the_older_file_as_it_was(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("older")
+    result, out = decode(tmp_path, "nothing of a log\n", out=name)
+    gc.collect()  # a writer that was not closed would complain now
     assert result.exit_code == 2
     assert out.read_text() == "older"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["drive.log", "out.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drive.log", name]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_a_disk_that_fills_up_is_said_and_leaves_no_half_file(tmp_path: Path, name: str) -> None:
+    rng = random.Random(4)
+    log = "".join(f"({number}.000000) can0 130#{rng.randbytes(8).hex()}\n" for number in range(60_000))
+    (tmp_path / "drive.log").write_text(log)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # the operating system refuses for real
+    try:
+        result = run("--dbc", DBC, "--log", tmp_path / "drive.log", "--out", tmp_path / name)
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert result.exit_code == 2
+    assert "the space on the disk" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.log"]
+
+
+def test_without_pyarrow_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result, out = decode(tmp_path, LOG, out="o.parquet")
+    assert result.exit_code == 2
+    assert "pip install 'tbox[parquet]'" in result.stderr
+    assert not out.exists()
 
 
 def test_a_log_may_come_through_a_pipe(tmp_path: Path) -> None:
