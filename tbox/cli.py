@@ -16,9 +16,6 @@ import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import TYPE_CHECKING, NoReturn
 
-from rich.console import Console
-from rich.table import Table
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -66,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             _print_help(groups)
             sys.exit(0)
         case ["-V" | "--version", *_]:
-            Console().print(f"tbox {version('tbox')}", highlight=False)
+            sys.stdout.write(f"tbox {version('tbox')}\n")
             sys.exit(0)
         case [name, *rest] if name in groups:
             _run(groups[name], rest)
@@ -93,6 +90,9 @@ def _run(point: EntryPoint, arguments: list[str]) -> NoReturn:
 
 def _print_help(groups: dict[str, EntryPoint]) -> None:
     """Print the groups with a line each."""
+    from rich.console import Console  # noqa: PLC0415 - a box that runs for months never shows this
+    from rich.table import Table  # noqa: PLC0415 - nor this
+
     console = Console()
     console.print("Usage: tbox GROUP …      T-Box: signed telemetry from a pledged car, and its backend.\n")
     table = Table(box=None, show_header=False, pad_edge=True)
@@ -106,5 +106,7 @@ def _print_help(groups: dict[str, EntryPoint]) -> None:
 
 def _fail(message: str) -> NoReturn:
     """Say in one line what is wrong and what to do, and exit with 2."""
+    from rich.console import Console  # noqa: PLC0415 - a box that runs for months never shows this
+
     Console(stderr=True, soft_wrap=True).print(f"tbox: {message}", highlight=False, markup=False)
     sys.exit(EXIT_USAGE)

@@ -27,11 +27,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import can
 import numpy as np
 
 from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES, FrameFlag, FrameLot
 from device.adapters.back_off import BackOff
+from device.adapters.python_can import can
 from protocol.limits import CAN_LOT_FRAMES_MAX, DEVICE_REOPEN_WAIT_S_MAX
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ Example:
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,17 +22,13 @@ from device.adapters.system_clock import SystemClock
 from device.agent import enrolling
 from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
-from device.agent.process import EXITS, Exit, fail, print_json, supervise
+from device.agent.process import EXITS, Exit, fail, print_json
 from device.agent.profile_cli import app as profile_app
-from device.agent.pumps import Agent
 from device.agent.replay_cli import replay
+from device.agent.running import run_box
 from device.agent.settings import read_settings
 from device.agent.status import Status, read_status
-from device.agent.wiring import wire
 from device.errors import EdgeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 app = typer.Typer(
     add_completion=False,
@@ -45,8 +40,6 @@ app = typer.Typer(
 
 Home = Annotated[Path, typer.Option(help="Folder of this box: keys, certificate, settings, spool.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-_log = logging.getLogger("tbox.agent")
 
 
 @app.command(
@@ -143,29 +136,7 @@ def status(*, home: Home, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: tbox agent run --home /var/lib/tbox")
 def run(*, home: Home) -> None:
     """Run the box until SIGTERM or Ctrl-C: read the car, sign, store, send. A stop seals and stores first."""
-    clock = SystemClock()
-    place = AgentHome(home)
-    try:
-        wired = wire(place)
-    except EdgeError as error:
-        fail(error)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=wired.settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-
-    async def live(stop_by: Callable[[Callable[[], None]], None]) -> None:
-        agent = Agent(wired, place, clock=clock)
-        stop_by(agent.stop)
-        device = wired.config.device
-        await agent.run(on_ready=lambda: _log.info("agent started: device=%s home=%s", device, home))
-        _log.info("agent stopped: device=%s", device)
-
-    try:
-        supervise(live)
-    except EdgeError as error:
-        fail(error)
+    run_box(home)
 
 
 app.add_typer(profile_app, name="profile")

@@ -18,8 +18,6 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-import typer
-
 from device.adapters.https_json import HttpError
 from device.errors import EdgeError
 
@@ -54,9 +52,9 @@ def fail(error: EdgeError) -> NoReturn:
     """Say what is wrong, what it means and what to do, and exit."""
     sys.stderr.write(error.diagnostics() + "\n")
     if error.is_transient:
-        raise typer.Exit(Exit.NOT_NOW)
+        raise SystemExit(int(Exit.NOT_NOW))
     is_refused = isinstance(error, HttpError) and error.status is not None
-    raise typer.Exit(Exit.REFUSED if is_refused else Exit.UNUSABLE)
+    raise SystemExit(int(Exit.REFUSED if is_refused else Exit.UNUSABLE))
 
 
 def print_json(value: dict[str, object]) -> None:
@@ -75,7 +73,7 @@ def supervise(life: Callable[[Callable[[Callable[[], None]], None]], Awaitable[T
 
     Raises:
         EdgeError: the world failed in a way that a person can mend.
-        typer.Exit: with `OUR_MISTAKE`, for everything else; the log has the traceback.
+        SystemExit: with `OUR_MISTAKE`, for everything else; the log has the traceback.
     """
 
     async def live() -> T:
@@ -93,4 +91,4 @@ def supervise(life: Callable[[Callable[[Callable[[], None]], None]], Awaitable[T
         raise
     except Exception:  # noqa: BLE001 - the supervisor, the one place of the process that catches everything
         _log.exception("agent failed")
-        raise typer.Exit(Exit.OUR_MISTAKE) from None
+        raise SystemExit(int(Exit.OUR_MISTAKE)) from None
