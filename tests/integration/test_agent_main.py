@@ -14,7 +14,7 @@ from simulators.processes import TBOX
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOT_IN_A_CAR = {"typer", "rich", "pydantic", "asammdf", "pandas", "pyarrow", "cantools", "httpx2"}
+NOT_IN_A_CAR = {"typer", "rich", "pydantic", "pandas", "pyarrow", "cantools"}
 
 
 def type_words(*words: str) -> subprocess.CompletedProcess[str]:
