@@ -35,6 +35,11 @@ from device.adapters.log_lines import (
 )
 
 _EVENT = re.compile(rb"\s*(\d{1,12})\.(\d{1,9})\s+(.*)", re.DOTALL)
+# The form of nearly all lines; what it does not fit goes the careful way.
+_PLAIN = re.compile(
+    rb" *(\d{1,12})\.(\d{1,9}) +([1-9]) +([0-9A-Fa-f]{1,8})(x?) +(?:Rx|Tx) +d ([0-8]) "
+    rb"((?:[0-9A-Fa-f]{2} ?){1,8})(?: .*)?"
+)
 _CLASSIC = re.compile(
     rb"(\d{1,3})\s+(?:(ErrorFrame)\b.*|([0-9A-Fa-f]{1,10})(x?)\s+(?:Rx|Tx|TxRq)\s+(?:"
     rb"(r)(?:\s+([0-9A-Fa-f]{1,2}))?|d\s+([0-9A-Fa-f]{1,2})((?:\s+[0-9A-Fa-f]{1,3})*))(?:\s.*)?)",
@@ -105,6 +110,13 @@ class AscLines:
 
     def read(self, line: bytes) -> LoggedFrame | None:
         """As `LineForm.read`."""
+        if self._base == _HEX and not self._is_relative and (found := _PLAIN.fullmatch(line)):
+            seconds, fraction, channel, identifier, extended, length, words = found.groups()
+            payload = bytes.fromhex(words.decode())
+            if len(payload) >= int(length):
+                t_us = self._start_us + micros(seconds, fraction)
+                number, data = int(identifier, _HEX), payload[: int(length)]
+                return logged(f"can{int(channel) - 1}", t_us, number, data, is_extended=bool(extended))
         event = _EVENT.match(line)
         if event is None:
             self._read_heading(line.strip())

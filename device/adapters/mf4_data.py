@@ -39,7 +39,7 @@ _LISTS = frozenset({b"##DL", b"##LD"})
 _HEAD_BYTES = 24
 _DZ = struct.Struct("<2sBxIQQ")  # packed block's kind, way of packing, parameter, unpacked and packed bytes
 _TRANSPOSED = 1
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 18  # a few thousand records; as columns they take some ten times as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ def _packed(file: Mf4File, address: int, errors: LogErrors) -> Iterator[bytes | 
         errors.add(f"packed block at byte {address}: {problem}", LogFault.DAMAGED)
     if way == _TRANSPOSED:
         data = _put_back(data, parameter) if len(data) == size else b""
-    if data:
-        yield data
+    for start in range(0, len(data), _PIECE_BYTES):
+        yield data[start : start + _PIECE_BYTES]
     if len(data) < size:
         yield Hole(size - len(data))
 

@@ -69,7 +69,8 @@ class TrcLines:
         self._start_us = 0
         self._version = (1, 0)
         self._places: dict[bytes, int] = {}
-        self._data_at = 0
+        self._buses: dict[bytes, str] = {}
+        self._data_at = self._needed_at = 0
         self._set_columns(_COLUMNS[self._version])
 
     def read(self, line: bytes) -> LoggedFrame | None:
@@ -86,63 +87,66 @@ class TrcLines:
         return self._record(words)
 
     def _record(self, words: list[bytes]) -> LoggedFrame | None:
-        kind = self._word(words, _TYPE, b"DT").upper()
+        places = self._places
+        if len(words) <= self._needed_at:
+            raise LineError("is no TRC frame")
+        kind = words[places[_TYPE]].upper() if _TYPE in places else b"DT"
         if kind in _OTHER_TYPES:
             return None
         if kind == _ERROR_TYPE:  # its identifier may be missing, so only what stands before it counts
-            return LoggedFrame(self._bus(words), self._time(words), 0, ERROR, b"")
-        if kind not in _FRAME_TYPES:
+            bus = self._bus(words[places[_BUS]] if _BUS in places else b"1")
+            return LoggedFrame(bus, self._time(words[places[_OFFSET]]), 0, ERROR, b"")
+        if kind not in _FRAME_TYPES or len(words) < self._data_at:
             raise LineError("is no TRC frame")
-        identifier = self._word(words, _ID, b"")
-        if self._version == (1, 0) and identifier == _STATUS_ID:
+        identifier = words[places[_ID]]
+        if identifier == _STATUS_ID and self._version == (1, 0):
             return None
-        is_fd = kind in _FD_TYPES
-        count, data = self._length(words, is_fd=is_fd), words[self._data_at :]
-        if kind == _REMOTE_TYPE or data[:1] == [b"RTR"]:
-            flags, payload = REMOTE, b""
-        else:
-            flags, payload = FD if is_fd else 0, hex_bytes(data[:count])
-            if len(payload) < count:
-                raise LineError(f"has {len(payload)} of {count} payload bytes")
-            if len(data) > count + _WORDS_BEHIND_MAX:
-                raise LineError("goes on behind its payload")
         try:
             number = int(identifier, 16)
         except ValueError as error:
             raise LineError("has an identifier that is none") from error
-        is_extended = len(identifier) > _STANDARD_DIGITS
+        payload = self._payload(kind, words)
+        flags = REMOTE if payload is None else FD if kind in _FD_TYPES else 0
         return logged(
-            self._bus(words), self._time(words), number, payload, is_extended=is_extended, flags=flags
+            self._bus(words[places[_BUS]] if _BUS in places else b"1"),
+            self._time(words[places[_OFFSET]]),
+            number,
+            payload or b"",
+            is_extended=len(identifier) > _STANDARD_DIGITS,
+            flags=flags,
         )
 
-    def _word(self, words: list[bytes], column: bytes, default: bytes) -> bytes:
-        place = self._places.get(column)
-        if place is None:
-            return default
-        if place >= len(words):
-            raise LineError("is no TRC frame")
-        return words[place]
-
-    def _length(self, words: list[bytes], *, is_fd: bool) -> int:
+    def _payload(self, kind: bytes, words: list[bytes]) -> bytes | None:
+        """Return the payload, None of a remote frame."""
+        data = words[self._data_at :]
+        if kind == _REMOTE_TYPE or data[:1] == [b"RTR"]:
+            return None
         is_length = _LENGTH in self._places
-        word = self._word(words, _LENGTH if is_length else _CODE, b"")
+        word = words[self._places[_LENGTH if is_length else _CODE]]
         if not word.isdigit() or len(word) > _DIGITS_MAX:
             raise LineError("is no TRC frame")
-        number = int(word)
-        if is_length or not is_fd:
-            return number
-        if number >= len(DLC_BYTES):
-            raise LineError(f"has a data length code of {number}", LogFault.IMPOSSIBLE)
-        return DLC_BYTES[number]
+        count = int(word)
+        if kind in _FD_TYPES and not is_length:
+            if count >= len(DLC_BYTES):
+                raise LineError(f"has a data length code of {count}", LogFault.IMPOSSIBLE)
+            count = DLC_BYTES[count]
+        payload = hex_bytes(data[:count])
+        if len(payload) < count:
+            raise LineError(f"has {len(payload)} of {count} payload bytes")
+        if len(data) > count + _WORDS_BEHIND_MAX:
+            raise LineError("goes on behind its payload")
+        return payload
 
-    def _bus(self, words: list[bytes]) -> str:
-        word = self._word(words, _BUS, b"1")
-        if not word.isdigit() or len(word) > _DIGITS_MAX:
-            raise LineError("is no TRC frame")
-        return f"can{int(word)}"
+    def _bus(self, word: bytes) -> str:
+        name = self._buses.get(word)
+        if name is None:
+            if not word.isdigit() or len(word) > _DIGITS_MAX:
+                raise LineError("is no TRC frame")
+            name = self._buses[word] = f"can{int(word)}"
+        return name
 
-    def _time(self, words: list[bytes]) -> int:
-        whole, _, fraction = self._word(words, _OFFSET, b"").partition(b".")
+    def _time(self, word: bytes) -> int:
+        whole, _, fraction = word.partition(b".")
         if not whole.isdigit() or len(whole) > _TIME_DIGITS_MAX or not (fraction or b"0").isdigit():
             raise LineError("is no TRC frame")
         return self._start_us + micros(whole, fraction or b"0", digits=3)
@@ -151,6 +155,7 @@ class TrcLines:
         before_data = [name.encode() for name in names if name != "D"]
         self._places = {name: place for place, name in enumerate(before_data)}
         self._data_at = len(before_data)
+        self._needed_at = max(self._places.get(name, 0) for name in (_OFFSET, _TYPE, _BUS))
 
     def _read_heading(self, line: bytes) -> None:
         name, _, value = line[1:].partition(b"=")
@@ -161,7 +166,7 @@ class TrcLines:
                 self._read_start(value.strip())
             case b"$COLUMNS":
                 names = tuple(value.decode("ascii", errors="replace").strip().split(","))
-                if set(names) <= _KNOWN_COLUMNS and {"O", "T", "I"} <= set(names):
+                if set(names) <= _KNOWN_COLUMNS and {"O", "T", "I"} <= set(names) and {"L", "l"} & set(names):
                     self._set_columns(names)
 
     def _read_version(self, value: bytes) -> None:

@@ -205,6 +205,14 @@ def test_trc_lines_that_should_be_frames_and_are_not(line: str) -> None:
         TrcLines().read(line.encode())
 
 
+def test_trc_records_that_end_early_are_no_frames() -> None:
+    form = TrcLines()
+    read(form, ";$FILEVERSION=2.1\n;$COLUMNS=N,O,T,B,I,d,R,L,D\n")
+    for line in (b"1 2.5 ER", b"1 2.5", b"1", b"1 2.5 DT 1 0123 Rx -"):
+        with pytest.raises(LineError):
+            form.read(line)
+
+
 # --- CSV ----------------------------------------------------------------------------------------------------
 
 
