@@ -67,7 +67,7 @@ from protocol.fixes import Precision, decode_fixes
 from protocol.limits import HEADER_BYTES_MAX, PROJECT_BATCHES_MAX, SALT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlmodel import Session
 
@@ -247,19 +247,21 @@ class _Projection:
             return
         offset_us = task.time.offset_us(task.header.mono_start_us)
         assert offset_us is not None, "untimed batches do not come here"
+        self._look_up_series(task.chain, [group.definition for group in decoded.groups])
         for group in decoded.groups:
-            self._derive(task, group, self._signal_refs(task.chain, group.definition), offset_us)
+            self._derive(task, group, self._refs[task.chain.chain_ref, group.definition.gid], offset_us)
         task.projected.append(Section.SIGNALS)
 
-    def _signal_refs(self, chain: StoredChain, definition: GroupDef) -> list[int]:
-        """Return a group's series, column by column, looked up once a transaction."""
-        name = (chain.chain_ref, definition.gid)
-        if name not in self._refs:
+    def _look_up_series(self, chain: StoredChain, definitions: Iterable[GroupDef]) -> None:
+        """Learn the series of groups that have rows, those of a batch together and once a transaction."""
+        new = [group for group in definitions if (chain.chain_ref, group.gid) not in self._refs]
+        if new:
             known = register_signals(
-                self._session, org_id=chain.org_id, device_id=chain.device_id, groups=[definition]
+                self._session, org_id=chain.org_id, device_id=chain.device_id, groups=new
             )
-            self._refs[name] = [known[fingerprint(definition, column)] for column in definition.columns]
-        return self._refs[name]
+            for group in new:
+                refs = [known[fingerprint(group, column)] for column in group.columns]
+                self._refs[chain.chain_ref, group.gid] = refs
 
     def _derive(self, task: _Task, group: DecodedGroup, refs: list[int], offset_us: int) -> None:
         """Add one group's roll-ups and latest values."""

@@ -34,7 +34,7 @@ from tests.builders.backend import (
     serial,
 )
 
-pytestmark = pytest.mark.usefixtures("both_databases")
+pytestmark = pytest.mark.usefixtures("each_database")
 
 
 @pytest.fixture
