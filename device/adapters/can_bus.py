@@ -243,7 +243,12 @@ def lot_of(bus: str, rows: Sequence[can.Message], *, mono_us: int, wall_us: int)
     data = [row.data for row in rows]
     lengths = np.fromiter(map(len, data), np.uint8, count)
     width = CLASSIC_BYTES if lengths.max() <= CLASSIC_BYTES else FD_BYTES
-    padded = data if lengths.min() == width else [part.ljust(width, b"\0") for part in data]
+    payloads = np.frombuffer(b"".join(data), np.uint8)
+    if lengths.min() == width:
+        padded = payloads.reshape(count, width)
+    else:
+        padded = np.zeros((count, width), np.uint8)
+        padded[np.arange(width, dtype=np.uint8) < lengths[:, None]] = payloads
     stamps = np.rint(np.fromiter([row.timestamp for row in rows], np.float64, count) * 1e6)
     ids = np.fromiter([row.arbitration_id for row in rows], np.uint32, count)
     ids |= _bit([row.is_extended_id for row in rows], np.uint32(EXTENDED))
@@ -256,7 +261,7 @@ def lot_of(bus: str, rows: Sequence[can.Message], *, mono_us: int, wall_us: int)
         can_id=ids,
         flags=flags,
         length=lengths,
-        data=np.frombuffer(b"".join(padded), np.uint8).reshape(count, width),
+        data=padded,
     )
 
 
