@@ -49,7 +49,8 @@ def at_least(bound: float, of: str) -> Goal:
 
 def at_most(bound: float, of: str) -> Goal:
     """Return the goal of a ratio that should be small."""
-    return Goal(text=f"≤ {bound:g}× {of}", bound=bound, is_floor=False)
+    share = f"1/{1 / bound:g} of" if bound < 1 else f"{bound:g}×"
+    return Goal(text=f"≤ {share} {of}", bound=bound, is_floor=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,10 +170,16 @@ def summary(lines: Sequence[Line]) -> str:
     return text + (f"; missed: {', '.join(missed)}" if missed else "")
 
 
-def _verdict(line: Line) -> str:
-    if isinstance(line, LeftOut) or line.is_met is None:
+def _verdict(row: Row) -> str:
+    if row.is_met is None:
         return "-"
-    return "met" if line.is_met else "MISSED"
+    return "met" if row.is_met else "MISSED"
+
+
+def _ratio(row: Row) -> str:
+    if row.goal is None:
+        return "-"
+    return f"1/{1 / row.ratio:.1f}" if row.goal.bound < 1 and not row.goal.is_floor else f"{row.ratio:.4g}×"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -181,7 +188,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.case,
         "-" if row.goal is None else row.goal.text,
         _verdict(row),
-        "-" if row.goal is None else f"{row.ratio:.3g}×",
+        _ratio(row),
         row.measured,
         row.baseline,
         row.spread or "exact",

@@ -85,7 +85,7 @@ def run(setting: Setting) -> Iterator[Line]:
     minute = next(inputs(setting))
     assert isinstance(minute, BatchInput), "the simulated drive is always there"
     small = minute if setting.is_tiny else cut(minute, from_us=FROM_US, to_us=TO_US)
-    worlds = [_world("", "small", small, setting), _world("a minute each, ", "minute", minute, setting)]
+    worlds = [_world("batches", "small", small, setting), _world("minutes", "minute", minute, setting)]
     with engines(setting.folder, with_postgresql=not setting.is_tiny) as here:
         for engine in here.found:
             for world in worlds[: setting.size(2, 1)]:
@@ -98,7 +98,7 @@ def run(setting: Setting) -> Iterator[Line]:
 def _world(name: str, key: str, content: BatchInput, setting: Setting) -> World:
     batches = setting.size(max(1, round(DAY_SAMPLES / content.samples)), 2)
     boxes = setting.size(BOXES, 2)
-    shape = f"{name}{batches} batches a day of {content.samples} samples, {boxes} boxes"
+    shape = f"{batches} {name} of {content.samples} samples a day"
     return World(name=shape, key=key, fleet=Fleet.of(boxes=boxes, batches=batches, content=content))
 
 
@@ -127,7 +127,10 @@ def _measure(engine: Engine, world: World, setting: Setting) -> Iterator[Row]:
         baseline=f"{sizes[1] / 1e6:.1f} MB, {sizes[1] / world.samples:.1f} B/sample",
         ratio=sizes[0] / sizes[1],
         is_exact=True,
-        note=f"the batches themselves are {bodies / 1e6:.2f} MB; the rest is keys, roll-ups, free pages",
+        note=(
+            f"the signed batches themselves are {bodies / 1e6:.2f} MB; the rest is keys, rows around header and "
+            f"sections, roll-ups, indexes and free pages: it weighs more the smaller a batch is"
+        ),
     )
     yield from reading
 
@@ -150,7 +153,7 @@ def _reading(
         mine, theirs = timings["ours"], timings["rows"]
         yield Row(
             id="E3",
-            case=f"{engine.name}, {what} of a day: {samples} samples; {world.name}",
+            case=f"{engine.name}, {world.name}: {what}, {samples} samples",
             goal=goal,
             measured=f"{mine.median_s * 1e3:.1f} ms",
             baseline=f"{theirs.median_s * 1e3:.1f} ms",
