@@ -86,8 +86,8 @@ def _row(given: BatchInput, setting: Setting) -> Row:
         ratio=other.median_s / mine.median_s,
         spread=spread_of(mine, other),
         note=(
-            f"{mine.median_s / len(given.groups) * 1e6:.0f} µs for each of {len(given.groups)} groups, about 20 "
-            f"of them whatever it holds; {len(ours())} B against {len(theirs())} B"
+            f"{mine.median_s / len(given.groups) * 1e6:.0f} µs for each of {len(given.groups)} groups, about "
+            f"20 of them whatever it holds; {len(ours())} B against {len(theirs())} B"
         ),
     )
 

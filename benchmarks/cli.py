@@ -26,7 +26,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks.bench import Setting
 from benchmarks.machine import this_machine
 from benchmarks.recordings import Recordings
-from benchmarks.result import Row, table, write_json
+from benchmarks.result import Row, markdown, table, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,9 @@ def bench(
     *,
     only: Annotated[str, typer.Option(help="Goals to measure, as A1,B1; empty for all.")] = "",
     out: Annotated[Path, typer.Option("--json", help="Where the rows are written as JSON.")] = OUT,
+    page: Annotated[
+        Path | None, typer.Option("--markdown", help="Where a line a goal is written as a table for a page.")
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Fail when a goal is missed by more than the slack.")
     ] = False,
@@ -69,17 +72,20 @@ def bench(
     ] = SLACK,
 ) -> None:
     """Measure, print a table, write the rows as JSON."""
-    code = measure(chosen(only, list(load_benches().values())), out=out, slack=slack if gate else None)
+    code = measure(
+        chosen(only, list(load_benches().values())), out=out, page=page, slack=slack if gate else None
+    )
     if code:
         raise typer.Exit(code)
 
 
-def measure(benches: Sequence[Bench], *, out: Path, slack: float | None) -> int:
+def measure(benches: Sequence[Bench], *, out: Path, slack: float | None, page: Path | None = None) -> int:
     """Run benches, print and write what they found, and return the exit code.
 
     Args:
         benches: Run one after the other.
         out: `bench.json`; scratch space is made beside it, and removed.
+        page: Markdown with a line a goal, if wanted.
         slack: Part of a ratio that may be missing before the run fails; None lets every missed goal pass.
     """
     lines, broken = _run(benches, out.parent)
@@ -87,6 +93,8 @@ def measure(benches: Sequence[Bench], *, out: Path, slack: float | None) -> int:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     sys.stdout.write(f"{table(lines)}\n{machine.text}; {versions}\n")
     write_json(out, lines, machine)
+    if page is not None:
+        page.write_text(markdown(lines, machine), encoding="utf-8")
     sys.stdout.write(f"written: {out}\n")
     if broken:
         sys.stdout.write(f"BROKEN: {', '.join(broken)}; the reasons stand above\n")

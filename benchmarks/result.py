@@ -53,6 +53,9 @@ def at_most(bound: float, of: str) -> Goal:
     return Goal(text=f"≤ {share} {of}", bound=bound, is_floor=False)
 
 
+NO_GOAL = at_least(0, "nothing")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One goal on one input.
@@ -160,6 +163,27 @@ def table(lines: Sequence[Line]) -> str:
     notes = [f"{_verdict(row)} {row.id} {row.case}: {row.note}" for row in rows if row.note]
     out = [f"left out {line.id} {line.case}: {line.why}" for line in lines if isinstance(line, LeftOut)]
     return "\n".join([*text, "", *notes, *out, summary(lines)])
+
+
+def markdown(lines: Sequence[Line], machine: Machine) -> str:
+    """Return one line a goal, for a page: how far its cases reach, and the case that is furthest from it."""
+    goals: dict[tuple[str, str], list[Row]] = {}
+    for line in lines:
+        if isinstance(line, Row) and line.goal is not None:
+            goals.setdefault((line.id, line.goal.text), []).append(line)
+    text = [
+        "| goal | | reached | met | the case furthest from it | ours | baseline |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (name, goal), rows in goals.items():
+        ordered = sorted(rows, key=lambda row: row.ratio, reverse=not (rows[0].goal or NO_GOAL).is_floor)
+        reached = " … ".join(dict.fromkeys((_ratio(ordered[0]), _ratio(ordered[-1]))))
+        met = sum(bool(row.is_met) for row in rows)
+        worst = ordered[0]
+        cells = (name, goal, reached, f"{met} of {len(rows)}", worst.case, worst.measured, worst.baseline)
+        text.append(f"| {' | '.join(cells)} |")
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return "\n".join([*text, "", f"{summary(lines)}.", "", f"Measured on {machine.text}: {versions}."]) + "\n"
 
 
 def summary(lines: Sequence[Line]) -> str:

@@ -128,8 +128,8 @@ def _measure(engine: Engine, world: World, setting: Setting) -> Iterator[Row]:
         ratio=sizes[0] / sizes[1],
         is_exact=True,
         note=(
-            f"the signed batches themselves are {bodies / 1e6:.2f} MB; the rest is keys, rows around header and "
-            f"sections, roll-ups, indexes and free pages: it weighs more the smaller a batch is"
+            f"the signed batches themselves are {bodies / 1e6:.2f} MB; the rest is keys, rows around header "
+            f"and sections, roll-ups, indexes and free pages: it weighs more the smaller a batch is"
         ),
     )
     yield from reading

@@ -12,7 +12,7 @@ from benchmarks import cli
 from benchmarks.bench import Bench
 from benchmarks.harness import BenchBrokenError, Timing, require_same, round_robin
 from benchmarks.machine import this_machine
-from benchmarks.result import Goal, LeftOut, Row, at_least, at_most, summary, table, write_json
+from benchmarks.result import Goal, LeftOut, Row, at_least, at_most, markdown, summary, table, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,22 @@ def test_bench_json_is_a_list_of_rows_that_says_what_each_goal_came_to(tmp_path:
     assert rows[0]["goal"] == "≥ 10× theirs"
     assert rows[0]["versions"]["python"]
     assert rows[3]["note"] == "left out: no recordings"
+
+
+def test_a_page_has_one_line_a_goal_with_its_reach_and_its_worst_case() -> None:
+    lines = [
+        a_row(case="easy", ratio=30.0),
+        a_row(case="hard", ratio=12.0),
+        a_row(case="disk", goal=at_most(1 / 30, "rows"), ratio=1 / 40),
+        a_row(case="disk, small", goal=at_most(1 / 30, "rows"), ratio=1 / 20),
+        a_row(id="X2", goal=None),
+        LeftOut(id="X3", case="all", why="no recordings"),
+    ]
+    text = markdown(lines, this_machine())
+    assert "| X1 | ≥ 10× theirs | 12× … 30× | 2 of 2 | hard | 1 µs | 12 µs |" in text
+    assert "| X1 | ≤ 1/30 of rows | 1/20.0 … 1/40.0 | 1 of 2 | disk, small | 1 µs | 12 µs |" in text
+    assert "3 of 4 goals met; missed: X1 disk, small." in text
+    assert "X2" not in text
 
 
 def a_bench(name: str, *lines: Row) -> Bench:
