@@ -151,7 +151,7 @@ def _stored_chain(row: Row[tuple[object, ...]]) -> StoredChain:
             stored=_ranges(row.stored),
             lost=_ranges(row.lost),
             lost_later=_ranges(row.lost_later),
-            refused={seq: RefusalCode(code) for seq, code in json.loads(row.refused)},
+            refused={} if row.refused == "[]" else _refused(row.refused),
         ),
         span_us_max=row.span_us_max,
         opened_us=row.opened_us,
@@ -160,7 +160,13 @@ def _stored_chain(row: Row[tuple[object, ...]]) -> StoredChain:
     )
 
 
+def _refused(text: str) -> dict[int, RefusalCode]:
+    return {seq: RefusalCode(code) for seq, code in json.loads(text)}
+
+
 def _ranges(text: str) -> Ranges:
+    if text == "[]":  # nothing lost, as nearly always
+        return Ranges()
     return Ranges(tuple((first, last) for first, last in json.loads(text)))
 
 
