@@ -75,6 +75,11 @@ class Kind(StrEnum):
     EVIDENCE = "evidence"
     DISPOSITION = "disposition"
     KEY_SUCCESSION = "key-succession"
+    CHALLENGE = "challenge"
+    GO_REQUEST = "go-request"
+    GO = "go"
+    TICKET = "ticket"
+    REVOCATION = "revocation"
 
 
 class Signer(Port):

@@ -143,6 +143,46 @@ there."""
 ORDER_DEPTH_MAX = 8
 """Nested containers in an order; `strict_cbor` repeats it, see there."""
 
+ORDER_SIGNERS_MAX = 8
+"""Signatures in one COSE_Sign: an order has three, a rotation of the platform's root six. Each costs the
+microcontroller a verification, so more are refused unread."""
+
+ORDER_TICKET_BYTES_MAX = 1_024
+"""Bytes of a gate's ticket inside an order: it has 246."""
+
+ORDER_LIFE_S_MAX = 86_400
+"""Seconds from signing to the end of a restricting order, and from its challenge to its last tick: payments of
+a later day must not meet an older order."""
+
+BENCH_LIFE_S_MAX = 120
+"""Seconds from the challenge in which a bench test may run: the installer stands beside the car."""
+
+LEASE_S_MAX = 604_800
+"""Seconds of `max_hold`: seven days, then only new signatures lock again."""
+
+OVERRIDE_WINDOW_S_MIN = 86_400
+"""Seconds of the emergency window at least; a jurisdiction may only raise it."""
+
+CLOCK_WIDTH_S_MAX = 300
+"""Width in seconds of the interval in which the time is known, for a restricting order to be accepted."""
+
+GO_AGE_S_MAX = 900
+"""Age in seconds of a go token at ARMED → LOCKED, counted from the question: a payment of the last quarter
+of an hour stops the lock."""
+
+DELEGATION_S_MAX = 2_592_000
+"""Seconds a delegation may live: 30 days, so that what was forgotten ends by itself."""
+
+CTR_JUMP_MAX = 4_294_967_296
+"""How far a counter may leap: it may be POSIX seconds, yet two million leaps leave counters for later."""
+
+REVOKED_DOC_MAX = 16
+"""Kids and persons in one snapshot or addition: with six signatures it still fits an order's bytes."""
+
+REVOKED_MAX = 64
+"""Kids and persons revoked for one root at a time: delegations end within 30 days, a snapshot then drops
+them."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192

@@ -31,6 +31,7 @@ from protocol.vectors.good import good_messages
 from protocol.vectors.keys import NAMES, published_scalar, published_signer
 from protocol.vectors.labels import LABELS
 from protocol.vectors.orders import ACCEPTED, REFUSED
+from protocol.vectors.orders_messages import content as order_messages
 from protocol.vectors.readers import READERS
 from protocol.vectors.refused import refusals
 from protocol.vectors.story import DEVICE
@@ -54,6 +55,7 @@ def build() -> dict[str, object]:
         ],
         "orders.json": [{"hex": text} for text in ACCEPTED]
         + [{"hex": text, "refused": word} for word, texts in REFUSED.items() for text in texts],
+        "order-messages.json": order_messages(),
         "topics.json": [up_topic(DEVICE, kind) for kind in Up] + [down_topic(DEVICE, kind) for kind in Down],
     }
 

@@ -16,7 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 
 from protocol.envelope import P256_ORDER, KeyLookup, SoftwareSigner
 
-NAMES = ("device-1", "device-1-rotated", "device-2", "receipt-1", "receipt-2", "policy-1", "stranger")
+NAMES = (
+    *("device-1", "device-1-rotated", "device-2", "receipt-1", "receipt-2", "policy-1", "stranger"),
+    *("mcu-1", "maker-1", "maker-2", "checker-1", "checker-2", "gate-1", "safety-1", "ombuds-1"),
+    *("installer-1", "online-1", "other-root-1"),
+    *(f"platform-root-{number}" for number in range(1, 7)),
+    *(f"lender-root-{number}" for number in range(1, 4)),
+)
 """Keys that the vectors use; `stranger` is in no trust store."""
 
 
