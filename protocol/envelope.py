@@ -54,6 +54,10 @@ _TAG_SIGN1 = b"\xd2"  # tag 18 as its single byte; the codec itself knows no tag
 _PROTECTED_HEAD = bytes.fromhex("a20128045820")  # {1: -9, 4: 32 bytes …
 _PROTECTED_BYTES = len(_PROTECTED_HEAD) + THUMBPRINT_BYTES
 _SIGN1_DEPTH = 2
+_BSTR = 0x40  # major type 2, lengths up to 23 within the byte
+_USUAL_HEAD = _TAG_SIGN1 + bytes([0x84, _BSTR + 24, _PROTECTED_BYTES]) + _PROTECTED_HEAD
+_NO_UNPROTECTED = b"\xa0"  # the empty map
+_SIGNATURE_HEAD = bytes([_BSTR + 24, SIGNATURE_BYTES])
 _VERIFY = ECDSA(SHA256())
 _SIGN = ECDSA(SHA256(), deterministic_signing=True)
 
@@ -173,6 +177,8 @@ def read_sign1(data: bytes, *, max_bytes: int) -> Sign1:
         ProtocolError: TOO_LARGE, TOO_DEEP or BAD_ENCODING by the codec; BAD_ALG for any algorithm but ESP256;
             BAD_ENVELOPE when tag, array, headers, kid or signature are not our profile.
     """
+    if len(data) <= max_bytes and (usual := _read_usual(data)) is not None:
+        return usual
     if data[:1] != _TAG_SIGN1:
         raise ProtocolError(Reject.BAD_ENVELOPE, "not a tagged COSE_Sign1")
     match codec.decode(data[1:], max_bytes=max_bytes - 1, max_depth=_SIGN1_DEPTH):
@@ -187,6 +193,45 @@ def read_sign1(data: bytes, *, max_bytes: int) -> Sign1:
     return Sign1(
         protected=protected, kid=_read_protected(protected), payload=payload, signature=signature, raw=data
     )
+
+
+def _read_usual(data: bytes) -> Sign1 | None:
+    """Return a message that is, byte for byte, the one encoding of our profile; None for any other.
+
+    Everything but kid, payload and signature is fixed, and a byte string's length has one shortest form, so
+    comparing proves what decoding and encoding again would prove. `None` says nothing: the careful way reads
+    the message or finds the reason.
+    """
+    at = len(_USUAL_HEAD) + THUMBPRINT_BYTES
+    if not data.startswith(_USUAL_HEAD) or data[at : at + 1] != _NO_UNPROTECTED:
+        return None
+    size, start = _string_head(data, at + 1)
+    end = start + size
+    if data[end : end + 2] != _SIGNATURE_HEAD or len(data) != end + 2 + SIGNATURE_BYTES:
+        return None
+    protected = data[len(_USUAL_HEAD) - len(_PROTECTED_HEAD) : at]
+    return Sign1(
+        protected=protected,
+        kid=protected[len(_PROTECTED_HEAD) :],
+        payload=data[start:end],
+        signature=data[end + 2 :],
+        raw=data,
+    )
+
+
+def _string_head(data: bytes, at: int) -> tuple[int, int]:
+    """Return the length of the byte string whose head stands at `at`, and where it starts.
+
+    A head that is not the shortest, or of a string that no message holds, gives a length beyond the data.
+    """
+    head = data[at] if at < len(data) else 0
+    if _BSTR <= head < _BSTR + 24:
+        return head - _BSTR, at + 1
+    for code, width, least in ((_BSTR + 24, 1, 24), (_BSTR + 25, 2, 2**8), (_BSTR + 26, 4, 2**16)):
+        if head == code:
+            size = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+            return (size if size >= least else len(data)), at + 1 + width
+    return len(data), at + 1
 
 
 def verify_sign1(message: Sign1, kind: Kind, key: EllipticCurvePublicKey) -> None:

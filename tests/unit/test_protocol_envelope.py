@@ -155,3 +155,64 @@ def test_a_device_id_is_64_lowercase_hex_digits(text: str) -> None:
         parse_device_id(text)
     assert refused.value.code is Reject.BAD_FIELD
     assert parse_device_id("ab" * 32) == "ab" * 32
+
+
+def decoded(data: bytes) -> object:
+    """What the codec alone makes of a message, None when it refuses: it proves the one encoding."""
+    try:
+        value = codec.decode(data[1:], max_bytes=200_000, max_depth=2)
+    except ProtocolError:
+        return None
+    return value if data[:1] == b"\xd2" else None
+
+
+def was_read(data: bytes) -> object:
+    try:
+        message = read_sign1(data, max_bytes=200_000)
+    except ProtocolError:
+        return None
+    assert (message.kid, message.raw) == (message.protected[-32:], data)
+    return [message.protected, {}, message.payload, message.signature]
+
+
+@pytest.mark.parametrize("size", [0, 1, 23, 24, 25, 255, 256, 257, 65_535, 65_536, 65_537])
+def test_the_short_way_to_read_a_message_reads_nothing_that_the_codec_would_not(size: int) -> None:
+    message = sign1(Kind.BATCH, bytes(size), published_signer("device-1"))
+    assert was_read(message) == decoded(message) is not None
+    heads = [*range(52), len(message) - 67, len(message) - 66, len(message) - 65]
+    for position in heads:
+        for value in (
+            0x00,
+            0x17,
+            0x18,
+            0x3F,
+            0x40,
+            0x57,
+            0x58,
+            0x59,
+            0x5A,
+            0x5B,
+            0x5F,
+            0x9F,
+            0xA0,
+            0xA1,
+            0xFF,
+        ):
+            changed = message[:position] + bytes([value]) + message[position + 1 :]
+            if was_read(changed) is not None:
+                assert was_read(changed) == decoded(changed), (position, value)
+    for cut in (message[:-1], message + b"\x00", message[:45], message[:44], message[:11]):
+        assert was_read(cut) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "longer"), [(1, "5801"), (1, "590001"), (30, "59001e"), (30, "5a0000001e"), (300, "5a0000012c")]
+)
+def test_a_payload_whose_length_is_written_longer_than_needed_is_refused(size: int, longer: str) -> None:
+    message = sign1(Kind.BATCH, bytes(size), published_signer("device-1"))
+    head = codec.encode(bytes(size))[:-size]
+    start = message.index(b"\xa0" + head) + 1
+    stretched = message[:start] + bytes.fromhex(longer) + message[start + len(head) :]
+    with pytest.raises(ProtocolError) as refused:
+        read_sign1(stretched, max_bytes=1_000)
+    assert refused.value.code is Reject.BAD_ENCODING
