@@ -89,7 +89,7 @@ def _rows(engine: Engine, content: BatchInput, setting: Setting, *, shape: str, 
         derived_s = _derive(ours) / (turns * group)
     each, message, bare = timings["ours"].a(group), timings["naive"], timings["bare"].a(group)
     samples = arriving[0].samples
-    case = f"{engine.name}, {shape}: {boxes} boxes × {group // boxes} batches of {samples} samples"
+    case = f"{engine.name}, {shape}: {group} batches of {boxes} boxes, {samples} samples each"
     measured = f"{1 / each.median_s:.0f} batches/s, {samples / each.median_s / 1e6:.2f} M samples/s"
     yield Row(
         id="E1",

@@ -55,7 +55,7 @@ def this_machine() -> Machine:
             continue
     cores = os.cpu_count() or 0
     return Machine(
-        text=f"{cores} × {_processor()}, {platform.system()} {platform.release()}", versions=versions
+        text=f"{cores} × {_processor()}, {platform.system()} {platform.machine()}", versions=versions
     )
 
 

@@ -215,6 +215,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         _ratio(row),
         row.measured,
         row.baseline,
-        row.spread or "exact",
+        row.spread or ("exact" if row.is_exact else "one run"),
         row.limit,
     )
