@@ -53,11 +53,14 @@ def upgrade() -> None:
         of_signal("rollup_block"),
         sqlite_with_rowid=False,
     )
-    if is_postgresql():  # a block is written a few times over: room on its page keeps the index out of it
-        op.execute("ALTER TABLE rollup_block SET (fillfactor = 70)")
+    if is_postgresql():  # rows that are written over: room on their page keeps the index out of it
+        op.execute("ALTER TABLE rollup_block SET (fillfactor = 85)")
+        op.execute("ALTER TABLE latest_state SET (fillfactor = 50)")
 
 
 def downgrade() -> None:
+    if is_postgresql():
+        op.execute("ALTER TABLE latest_state RESET (fillfactor)")
     op.drop_table("rollup_block")
     op.create_table(
         "rollup_minute",
