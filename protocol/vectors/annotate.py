@@ -3,7 +3,7 @@
 Rules: each line is one head or one item, indented by depth, with its meaning after `#`; long strings are
 broken. The comment is for people: whoever executes the block takes the hex before `#`.
 
-It reads only what our own codec wrote, and tag 18.
+It reads only what our own codec wrote, and tags 18 and 98.
 
 Example:
     >>> print(annotate(bytes.fromhex("a10102"), {1: "version"}))
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 
 _COMMENT_AT = 56
 _BYTES_A_LINE = 16
-_TAG_SIGN1 = 0xD2
+_TAG_SIGN1, _TAG_SIGN = b"\xd2", b"\xd8\x62"
 _FLOATS = {25: ">e", 26: ">f", 27: ">d"}
 _SIMPLE = {20: "false", 21: "true", 22: "null"}
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP = range(6)
@@ -26,13 +26,16 @@ def annotate(data: bytes, labels: Mapping[int, str] | None = None) -> str:
     """Return the annotated hex of one item.
 
     Args:
-        data: deterministic CBOR, or a tagged COSE_Sign1.
+        data: deterministic CBOR, or a tagged COSE_Sign1 or COSE_Sign.
         labels: names of the integer keys of the outermost map.
     """
     lines: list[str] = []
-    if data[0] == _TAG_SIGN1:
+    if data[:1] == _TAG_SIGN1:
         lines.append(_line(data[:1], 0, "tag 18: COSE_Sign1"))
         _walk(data, 1, 0, "", labels or {}, lines)
+    elif data[:2] == _TAG_SIGN:
+        lines.append(_line(data[:2], 0, "tag 98: COSE_Sign"))
+        _walk(data, 2, 0, "", labels or {}, lines)
     else:
         _walk(data, 0, 0, "", labels or {}, lines)
     return "\n".join(lines)

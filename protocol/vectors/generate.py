@@ -25,12 +25,14 @@ from protocol.compression import decompress
 from protocol.envelope import Kind, external_aad, read_sign1, sig_structure
 from protocol.ids import cose_key_bytes
 from protocol.limits import FACTS_BYTES_MAX, SIGN1_BYTES_MAX
+from protocol.orders import OrderType
 from protocol.topics import Down, Up, down_topic, up_topic
 from protocol.vectors.annotate import annotate
 from protocol.vectors.good import good_messages
 from protocol.vectors.keys import NAMES, published_scalar, published_signer
 from protocol.vectors.labels import LABELS
 from protocol.vectors.orders import ACCEPTED, REFUSED
+from protocol.vectors.orders_examples import orders_example, states_table
 from protocol.vectors.orders_messages import content as order_messages
 from protocol.vectors.readers import READERS
 from protocol.vectors.refused import refusals
@@ -41,6 +43,7 @@ SPEC = FOLDER.parent / "SPEC.md"
 
 _LONG_BYTES = 4_096
 _ZERO_RUN = re.compile(rb"\x00{64,}")
+_STATES = re.compile(r"```states (?P<type>[A-Z]+)\n.*?```\n", re.DOTALL)
 _EXAMPLE = re.compile(r"```tbox (?P<name>\S+)(?: (?P<labels>\S+))?\n(?P<block>.*?)```\n", re.DOTALL)
 
 
@@ -66,8 +69,8 @@ def render(content: object) -> str:
 
 
 def refresh_spec(text: str) -> str:
-    """Return SPEC.md with each worked example written anew."""
-    return _EXAMPLE.sub(_example, text)
+    """Return SPEC.md with each worked example and each table of states written anew."""
+    return _STATES.sub(_states, _EXAMPLE.sub(_example, text))
 
 
 def spec_examples(text: str) -> Iterator[tuple[str, str]]:
@@ -81,9 +84,16 @@ def example_bytes(name: str) -> bytes:
 
     Args:
         name: a good message, or one seen through a prefix: `sha256:` its hash, `payload:` what it signs,
-            `signed:` its Sig_structure, `unpacked:` without zstd, `key:` a published key.
+            `signed:` its Sig_structure, `unpacked:` without zstd, `key:` a published key; orders and what
+            goes with them as `orders_examples` names them.
     """
     view, _, subject = name.rpartition(":")
+    if view.startswith(("order", "document")):
+        return orders_example(view, subject)
+    return _good_example(view, subject)
+
+
+def _good_example(view: str, subject: str) -> bytes:
     match view:
         case "key":
             return cose_key_bytes(published_signer(subject).public_key)
@@ -96,7 +106,7 @@ def example_bytes(name: str) -> bytes:
         case "unpacked":
             return decompress(good_messages()[subject], max_bytes=FACTS_BYTES_MAX)
         case _:
-            return good_messages()[name]
+            return good_messages()[subject]
 
 
 def main() -> None:
@@ -114,6 +124,10 @@ def _example(found: re.Match[str]) -> str:
     else:
         block = annotate(data, LABELS.get(labels or "", {}))
     return f"```tbox {name}{f' {labels}' if labels else ''}\n{block}\n```\n"
+
+
+def _states(found: re.Match[str]) -> str:
+    return f"```states {found['type']}\n{states_table(OrderType[found['type']])}\n```\n"
 
 
 def _signed(kind: Kind) -> bytes:
