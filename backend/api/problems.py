@@ -21,7 +21,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -166,6 +166,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(OperationalError, _on_database)
     app.add_exception_handler(PoolTimeoutError, _on_database)
+    app.add_exception_handler(DataError, _on_data)
     app.add_exception_handler(Exception, _on_failure)
 
 
@@ -218,6 +219,12 @@ def _on_http(request: Request, error: Exception) -> JSONResponse:
 def _on_database(request: Request, error: Exception) -> JSONResponse:
     LOG.error("database does not answer path=%s cause=%s", request.url.path, type(error).__name__)
     return _answer(DATABASE_BUSY, headers={"Retry-After": "5"})
+
+
+def _on_data(request: Request, error: Exception) -> JSONResponse:
+    """Answer a text that the database cannot keep: PostgreSQL has no U+0000."""
+    LOG.warning("value refused by the database path=%s cause=%s", request.url.path, type(error).__name__)
+    return _answer(INVALID_REQUEST, detail="a value holds a character that cannot be stored, such as U+0000")
 
 
 def _on_failure(request: Request, error: Exception) -> JSONResponse:

@@ -39,6 +39,11 @@ ORG_ID_CHARS: Final = 32  # 16 random bytes in hex
 DEVICE_ID_CHARS: Final = 64  # SHA-256 thumbprint in hex
 
 
+def storable(text: str) -> str:
+    """Return a text from outside as both databases keep it: PostgreSQL has no room for U+0000 in texts."""
+    return text.replace("\0", "\ufffd")
+
+
 def owned_by_device() -> ForeignKeyConstraint:
     """Return the constraint that a row's device belongs to the row's organisation."""
     return ForeignKeyConstraint(["org_id", "device_id"], ["device.org_id", "device.device_id"])

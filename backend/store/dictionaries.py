@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlmodel import SQLModel
 
 from backend.store.chains import owned_by_chain
-from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, RowId, owned_by_device
+from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, RowId, owned_by_device, storable
 from backend.store.upsert import insert
 from protocol.dictionary import ColumnDef, RawType
 from protocol.facts import Facts, decode_facts, encode_facts
@@ -192,11 +192,11 @@ def register_signals(
             "org_id": org_id,
             "device_id": device_id,
             "fingerprint": print_,
-            "bus": group.bus,
-            "message": group.message,
-            "signal": column.signal,
-            "path": column.path,
-            "unit": column.unit,
+            "bus": storable(group.bus),
+            "message": storable(group.message),
+            "signal": storable(column.signal),
+            "path": None if column.path is None else storable(column.path),
+            "unit": None if column.unit is None else storable(column.unit),
             "raw_type": int(column.raw_type),
             "bits": column.bits,
             "scale": json.dumps(column.scale),

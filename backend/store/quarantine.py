@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, UniqueConstraint, func, select
 from sqlmodel import SQLModel
 
-from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, RowId, owned_by_device
+from backend.store.columns import (
+    DEVICE_ID_CHARS,
+    ORG_ID_CHARS,
+    Microseconds,
+    RowId,
+    owned_by_device,
+    storable,
+)
 from backend.store.upsert import insert
 from protocol.limits import QUARANTINE_ITEMS_MAX
 
@@ -105,7 +112,7 @@ def keep_refused(
                 chain=item.chain,
                 seq=item.seq,
                 code=item.code,
-                detail=item.detail[:200],
+                detail=storable(item.detail[:200]),
                 sha256=item.sha256,
                 payload=item.payload,
                 received_us=received_us,

@@ -144,6 +144,16 @@ def test_every_answer_has_the_security_headers(backend: Backend, client: TestCli
         assert {name: answer.headers[name] for name in HEADERS} == HEADERS, answer.url
 
 
+def test_a_text_that_a_database_cannot_keep_is_no_failure_of_ours(
+    backend: Backend, client: TestClient
+) -> None:
+    """PostgreSQL has no U+0000; SQLite keeps it."""
+    answer = client.post("/v1/api-keys", json={"name": "a\0b", "role": "auditor"}, headers=backend.admin)
+    assert answer.status_code in {201, 422}
+    if answer.status_code == 422:
+        assert problem(answer) == "invalid-request"
+
+
 # --- health ---
 
 

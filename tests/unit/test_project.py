@@ -421,6 +421,14 @@ def test_rollups_come_by_minute_and_signal_and_page_by_page_the_same(backend: Ba
     assert minutes(backend, box, SPEED)[30] == (first + 30, 2, 0.09, 0.3, (9 + 30) / 2 * 0.01)
 
 
+def test_a_name_that_a_database_cannot_keep_stops_nothing(backend: Backend, box: Box) -> None:
+    odd = replace(WHEELS, columns=(replace(SPEED, path=None, signal="a\0b", unit="\0"), GEAR))
+    backend.take(box.chain().next(dictionary=[odd]))
+    project_all(backend)
+    assert states(backend) == [DecodeState.DONE]
+    assert "pt.WHEELS.a\ufffdb" in latest(backend, box)
+
+
 def test_facts_without_a_dictionary_wake_nobody(backend: Backend, box: Box) -> None:
     chain = box.chain()
     chain.next()
