@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from device.mcu import p256
 from protocol.envelope import is_low_s
-from tests.builders.mcu_cost import VERIFY_HEAP_KB_MAX, verify_cost
-from tests.builders.micropython import run_cpython, run_micropython
+from tests.builders.mcu_cost import VERIFY_HEAP_KB_MAX, order_cost, verify_cost
+from tests.builders.micropython import HEAP_KB, run_cpython, run_micropython
 
 # A line is key, message, signature in hex; the answer is one word.
 PROGRAM = """
@@ -67,6 +67,17 @@ def test_a_verification_fits_the_heap_of_a_small_board(
     assert cost.heap_kb <= VERIFY_HEAP_KB_MAX
     assert cost.feeds == p256.FEEDS
     assert 0 < cost.best_us < 1_000_000, "seconds on a desk would be minutes in the car"
+    assert cost.gap_us < cost.best_us, "the watchdog must be fed in between, not at the end"
+
+
+def test_a_lock_with_unknown_signers_fits_the_heap_of_a_small_board(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Fifteen signatures: two snapshots, three delegations, the order; compiled from source beside them."""
+    cost = order_cost(times=2)
+    record_property("mcu_order", cost.line())
+    assert cost.heap_kb <= HEAP_KB * 3 // 4
+    assert 0 < cost.order_us < cost.snapshots_us + cost.delegations_us
 
 
 def test_it_imports_nothing() -> None:

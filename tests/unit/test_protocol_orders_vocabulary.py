@@ -139,6 +139,14 @@ def test_a_locked_car_is_released_by_each_of_the_ways_that_need_no_signature() -
     assert after[words.UNLOCK_ACCEPTED] == words.RELEASED
 
 
+def test_a_fault_ends_whatever_waits_or_holds() -> None:
+    """Doubt never leads to a lock: not now, and not when the fault is gone."""
+    for order_type in (OrderType.LOCK, OrderType.WARN, OrderType.RENEW):
+        table = words.TRANSITIONS[order_type]
+        for state in {before for before, _ in table} - {words.NONE, words.RECEIVED}:
+            assert table[state, words.FAULT] in (words.CANCELLED, words.FAULT_RELEASED)
+
+
 def test_an_unlock_ends_whatever_waits_or_holds() -> None:
     for order_type in (OrderType.LOCK, OrderType.WARN, OrderType.RENEW):
         waiting = {
