@@ -132,7 +132,7 @@ class UplinkLimits:
             *_outside("tries of a disputed batch", self.disputed_tries, 1, 100, "tries"),
             *_outside("wait for signed time", self.time_wait_us, 0, MINUTE_US, "µs"),
             *_outside("wait for a chain's standing", self.standing_wait_us, 0, 10 * MINUTE_US, "µs"),
-            *_outside("pause between questions", self.standing_every_us, SECOND_US, 24 * 60 * MINUTE_US, "µs"),
+            *_outside("pause of questions", self.standing_every_us, SECOND_US, 24 * 60 * MINUTE_US, "µs"),
             *_outside("rest between chains", self.chain_rest_us, 0, 24 * 60 * MINUTE_US, "µs"),
         ]
 

@@ -151,8 +151,8 @@ ORDER_TICKET_BYTES_MAX = 1_024
 """Bytes of a gate's ticket inside an order: it has 246."""
 
 ORDER_LIFE_S_MAX = 86_400
-"""Seconds from signing to the end of a restricting order, and from its challenge to its last tick: payments of
-a later day must not meet an older order."""
+"""Seconds from signing to the end of a restricting order, and from its challenge to its last tick: payments
+of a later day must not meet an older order."""
 
 BENCH_LIFE_S_MAX = 120
 """Seconds from the challenge in which a bench test may run: the installer stands beside the car."""
@@ -216,7 +216,8 @@ TRANSACTION_PAUSE_S_MAX = 0.25
 """Longest pause in s before such a repetition; all together stay below a second."""
 
 PARTITION_MONTHS_AHEAD = 3
-"""Months whose partitions are made before they begin: a quarter in which somebody notices that none are made."""
+"""Months whose partitions are made before they begin: a quarter in which somebody notices that none are
+made."""
 
 PARTITION_LOCK_MS_MAX = 2_000
 """Milliseconds that making a partition waits for a table: whoever comes after it waits as long."""
@@ -394,16 +395,16 @@ DBC_MESSAGES_MAX = 16_384
 """Messages of one DBC: fifty times the largest at hand; J1939 as a whole defines about 2,000 groups."""
 
 DBC_MESSAGE_BYTES_MAX = 1_785
-"""Bytes of one DBC message: the longest that J1939 carries in packets; beyond it cantools' tables grow without
-bound."""
+"""Bytes of one DBC message: the longest that J1939 carries in packets; beyond it cantools' tables grow
+without bound."""
 
 DBC_SELECTOR_VALUES_MAX = 65_536
-"""Selector values of one DBC message, those of nested switches multiplied: one 16-bit selector with a range for
-all of its values; cantools expands ranges and keeps a codec for each value."""
+"""Selector values of one DBC message, those of nested switches multiplied: one 16-bit selector with a range
+for all of its values; cantools expands ranges and keeps a codec for each value."""
 
 DBC_VERBATIM_CHARS_MAX = 524_288
-"""Characters of a DBC that cantools reads as it stands: the largest at hand has 0.4 MB. Of a longer one it gets
-what decoding needs; its parser takes some 500 bytes of memory for each byte of text."""
+"""Characters of a DBC that cantools reads as it stands: the largest at hand has 0.4 MB. Of a longer one it
+gets what decoding needs; its parser takes some 500 bytes of memory for each byte of text."""
 
 DBC_VALUE_TEXTS_MAX = 65_536
 """Value texts of one DBC: twenty times the most at hand; beyond them the texts are left out, numbers stay."""
