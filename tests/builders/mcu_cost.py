@@ -136,7 +136,8 @@ class OrderCost:
         return (
             f"a LOCK on the MicroPython unix port: best {self.order_us / 1000:.1f} ms for 3 signatures, "
             f"{self.delegations_us / 1000:.1f} ms for the delegations' 7, "
-            f"{self.snapshots_us / 1000:.1f} ms for the snapshots' 5, smallest heap {self.heap_kb} KB of {HEAP_KB}, all compiled from source"
+            f"{self.snapshots_us / 1000:.1f} ms for the snapshots' 5, smallest heap {self.heap_kb} KB "
+            f"of {HEAP_KB}, all compiled from source"
         )
 
 
@@ -148,9 +149,8 @@ def verify_cost(*, times: int) -> VerifyCost:
     key = (cose_key[8:40] + cose_key[43:]).hex()
     lines = [key, hashlib.sha256(message).hexdigest(), signer.sign(message).hex(), str(times)]
     best_us, gap_us, feeds = _numbers(VERIFY_PROGRAM, lines)
-    return VerifyCost(
-        best_us=best_us, gap_us=gap_us, heap_kb=_smallest_heap(VERIFY_PROGRAM, lines), feeds=feeds
-    )
+    heap_kb = _smallest_heap(VERIFY_PROGRAM, lines)
+    return VerifyCost(best_us=best_us, gap_us=gap_us, heap_kb=heap_kb, feeds=feeds)
 
 
 def order_cost(*, times: int) -> OrderCost:
