@@ -5,9 +5,10 @@ Rules:
 - The database away: the group is kept and tried again, nothing is acknowledged, the line fills and the
   broker waits.
 - A message that breaks the program is our mistake. Its group is taken in one by one, and the one that
-  breaks again is acknowledged without a receipt and counted: one box must not stop all others. This is the
-  process's one place that catches everything.
+  breaks again is acknowledged without a receipt and counted: one box must not stop all others. This module is
+  the process's one place that catches everything.
 - Derived tables come second: they are brought up to date when no message waits, and at least once a second.
+  Neither they nor the search for holes nor making partitions, however they break, end what takes batches in.
 
 Example:
     pump = Pump(database=database, signer=signer, link=link, clock=utc_us)
@@ -46,6 +47,7 @@ PROJECT_EVERY_S: Final = 1.0  # derived tables are at most this much behind unde
 HOLES_EVERY_S: Final = 60.0  # a hole counts after minutes, so a minute more is nothing
 HEALTH_EVERY_S: Final = 60.0
 PARTITIONS_EVERY_S: Final = 3_600.0  # months are made a quarter ahead
+CHORE_RETRY_S: Final = 60.0  # the same mistake waits there again; its trace need not fill the log
 RETRY_FIRST_S: Final = 0.1
 RETRY_LONGEST_S: Final = 5.0
 
@@ -62,6 +64,7 @@ class Health:
     unanswered: int = 0
     projected: int = 0
     retries: int = 0
+    chores_failed: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def line(self) -> str:
@@ -73,6 +76,7 @@ class Health:
             "unanswered": self.unanswered,
             "projected": self.projected,
             "retries": self.retries,
+            "chores_failed": self.chores_failed,
         }
         return " ".join(f"{name}={count}" for name, count in {**fixed, **self._sorted()}.items())
 
@@ -108,6 +112,7 @@ class Pump:
         self._is_projecting = is_projecting
         self._stopping = threading.Event()
         self._is_database_down = False
+        self._is_projection_stuck = False
         self._next_projection_s = self._next_holes_s = self._next_health_s = self._next_partitions_s = 0.0
         self._said = ""
 
@@ -199,18 +204,32 @@ class Pump:
     def _catch_up(self, *, is_idle: bool) -> None:
         """Do what is due beside the messages."""
         now_s = time.monotonic()
-        if self._is_projecting and (is_idle or now_s >= self._next_projection_s):
-            self._project()
-            self._next_projection_s = time.monotonic() + PROJECT_EVERY_S
+        is_early = is_idle and not self._is_projection_stuck
+        if self._is_projecting and (is_early or now_s >= self._next_projection_s):
+            is_done = self._chore(self._project)
+            self._next_projection_s = time.monotonic() + (PROJECT_EVERY_S if is_done else CHORE_RETRY_S)
+            self._is_projection_stuck = not is_done
         if now_s >= self._next_holes_s:
             self._next_holes_s = now_s + HOLES_EVERY_S
-            self._find_holes()
+            self._chore(lambda: find_holes(self._database, now_us=self._clock()))
         if now_s >= self._next_partitions_s:
             self._next_partitions_s = now_s + PARTITIONS_EVERY_S
-            self._keep_partitions()
+            self._chore(self._keep_partitions)
         if now_s >= self._next_health_s:
             self._next_health_s = now_s + HEALTH_EVERY_S
             self._say_health()
+
+    def _chore(self, work: Callable[[], object]) -> bool:
+        """Do work beside the messages; whatever breaks it, messages are taken in. False when it broke."""
+        try:
+            work()
+        except OperationalError as down:
+            self._database_is(down=True, cause=down)
+        except Exception:
+            LOG.exception("work beside the messages failed")
+            self.health.chores_failed += 1
+            return False
+        return True
 
     def _project(self) -> None:
         """Bring derived tables up to date until a message waits."""
@@ -237,12 +256,6 @@ class Pump:
         except Exception:
             LOG.exception("a batch cannot be projected and is set aside")
             return set_aside_next(self._database, now_us=self._clock())
-
-    def _find_holes(self) -> None:
-        try:
-            find_holes(self._database, now_us=self._clock())
-        except OperationalError as down:
-            self._database_is(down=True, cause=down)
 
     def _keep_partitions(self) -> None:
         """Make months ahead; where that fails, rows go to the default partition until the next hour."""

@@ -14,7 +14,7 @@ Example:
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -73,6 +73,11 @@ class Ranges:
         if at >= 0 and self.pairs[at][1] >= number:
             return self.pairs[at]
         return None
+
+    def next_from(self, number: int) -> int | None:
+        """Return the lowest covered number from `number` on, or None."""
+        at = bisect_left(self.pairs, number, key=lambda pair: pair[1])
+        return max(self.pairs[at][0], number) if at < len(self.pairs) else None
 
     def add(self, first: int, last: int | None = None) -> Self:
         """Return the ranges with `first..last` added; `last` defaults to `first`."""

@@ -191,25 +191,36 @@ def event_of_release(batch: OpenedBatch, *, sections: Iterable[int]) -> Integrit
 
 
 def overdue_holes(
-    holes: Iterable[Pair], *, above_received_us: Mapping[int, int], now_us: int
+    holes: Iterable[Pair], *, stored: Ranges, received_us: Mapping[int, int], otherwise_us: int, now_us: int
 ) -> list[IntegrityEvent]:
     """Return an event for each hole that has been open for longer than a backlog needs.
 
+    A hole is as old as the arrival of the first batch above it. That is the next number that is stored, which
+    need not be the next number: what lies between may be declared lost.
+
     Args:
         holes: Ranges of the chain that are neither stored nor declared lost.
-        above_received_us: For each hole's last number + 1, when the batch there arrived, UTC in µs.
+        stored: What is stored of the chain.
+        received_us: When the batches of `numbers_above` arrived, UTC in µs.
+        otherwise_us: What counts where that is not known, UTC in µs: when the chain was last heard of.
         now_us: UTC in µs.
     """
+    since = {pair: received_us.get(stored.next_from(pair[1]) or 0, otherwise_us) for pair in holes}
     return [
         IntegrityEvent(
             kind=IntegrityKind.HOLE_UNDECLARED,
             seq=first,
             key=f"{first}-{last}",
-            detail={"first": first, "last": last, "since_us": above_received_us[last + 1]},
+            detail={"first": first, "last": last, "since_us": since_us},
         )
-        for first, last in holes
-        if now_us - above_received_us[last + 1] > INTEGRITY_HOLE_GRACE_US
+        for (first, last), since_us in sorted(since.items())
+        if now_us - since_us > INTEGRITY_HOLE_GRACE_US
     ]
+
+
+def numbers_above(holes: Iterable[Pair], *, stored: Ranges) -> set[int]:
+    """Return for each hole the lowest stored number above it, where there is one."""
+    return {above for _, last in holes if (above := stored.next_from(last)) is not None}
 
 
 def filled_holes(reported: Iterable[Pair], *, filled: Ranges) -> list[IntegrityEvent]:

@@ -7,16 +7,21 @@ import time
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from backend.bridge.link import BrokerLink, LinkSettings
 from backend.bridge.pump import Pump
+from backend.domain.integrity import IntegrityKind
 from backend.store.batches import BATCH, BATCH_QUEUE
+from backend.store.chains import CHAIN
+from backend.store.integrity_events import page_of_events
+from protocol.batch import Loss, LossCause
+from protocol.limits import INTEGRITY_HOLE_GRACE_US
 from protocol.receipts import Receipt, open_receipt
 from protocol.signed_time import TimeRequest, open_time_token, sign_time_request
 from protocol.topics import Down, Up, down_filter, down_topic, encode_status, up_topic
 from tests.builders.databases import outage, trip
-from tests.builders.ingest import START_US, Backend, Box
+from tests.builders.ingest import ORG, START_US, Backend, Box
 from tests.builders.sim import BrokerWorld, broker_world
 
 if TYPE_CHECKING:
@@ -228,3 +233,45 @@ def test_a_message_that_breaks_the_program_stops_no_other(
         car.wait(lambda: bool(receipts(backend, car, box)))
         bridge.until(lambda: bridge.pump.health.outcomes["FAILED"] == 1)
     assert stored(backend) == 1
+
+
+def test_a_hole_beside_declared_losses_is_found_and_the_bridge_goes_on(
+    backend: Backend, world: BrokerWorld, box: Box
+) -> None:
+    chain = box.chain()
+    first = chain.many(9)[0]
+    tenth = chain.next(losses=(Loss(first=5, last=9, cause=LossCause.QUOTA),))
+    backend.take(first, tenth)
+    later_us = backend.now_us + INTEGRITY_HOLE_GRACE_US + 1
+    with RunningBridge(backend, world, clock=lambda: later_us) as bridge, world.client(box.device) as car:
+        car.subscribe(down_filter(box.device))
+        car.publish(up_topic(box.device, Up.BATCH), chain.next().payload)
+        car.wait(lambda: bool(receipts(backend, car, box)))
+        bridge.until(lambda: IntegrityKind.HOLE_UNDECLARED in found(backend, box))
+        assert bridge.pump.health.chores_failed == 0
+
+
+@pytest.mark.parametrize("chores", ["the search for holes", "that and the projection"])
+def test_a_chain_that_breaks_the_work_beside_the_messages_stops_no_batch(
+    backend: Backend, world: BrokerWorld, box: Box, chores: str
+) -> None:
+    """A damaged row stands for a mistake of ours that only one chain meets."""
+    unlucky = Box(seed=2)
+    backend.register(unlucky)
+    backend.take(unlucky.chain().many(3)[2])
+    if chores == "the search for holes":
+        backend.project()
+    with backend.database.writing() as session, session.begin():
+        session.connection().execute(update(CHAIN).values(stored="[[1, 1], no range"))
+    with RunningBridge(backend, world) as bridge, world.client(box.device) as car:
+        bridge.until(lambda: bridge.pump.health.chores_failed == (1 if "search" in chores else 2))
+        car.subscribe(down_filter(box.device))
+        car.publish(up_topic(box.device, Up.BATCH), box.chain().next().payload)
+        car.wait(lambda: bool(receipts(backend, car, box)))
+
+
+def found(backend: Backend, box: Box) -> set[IntegrityKind]:
+    """Kinds of the box's integrity events."""
+    with backend.database.reading() as session:
+        events = page_of_events(session, org_id=ORG, device_id=box.device, after=None, limit=100)
+    return {event.kind for event in events}
