@@ -166,11 +166,12 @@ class SpoolImage:
 
     Attributes:
         chain: The chain that grows now.
-        ended: Older chains that still have batches here, oldest first.
+        ended: Older chains, oldest first, also those of which no batch is left here.
         index: Every stored batch, ordered by chain (oldest first) and seq.
         statements: Those not yet under a receipt, declared or not.
         boots: Marks of earlier boots whose end no batch has declared yet.
         dictionary: Known groups, as `gid` numbers them; the numbers survive a change of chain.
+        is_fresh: The chain that grows was begun at this very start: nobody can know anything of it.
         notes: What the spool had to do to open, as phrases for a fact and the log ("moved aside …").
     """
 
@@ -180,4 +181,5 @@ class SpoolImage:
     statements: tuple[Statement, ...] = ()
     boots: tuple[BootMark, ...] = ()
     dictionary: tuple[GroupDef, ...] = ()
+    is_fresh: bool = False
     notes: tuple[str, ...] = ()

@@ -174,7 +174,7 @@ class TBox:
             case UplinkLost():
                 self._is_connected = False
                 self._time.forget()
-                outbox.lose_link()
+                outbox.lose_link(now)
             case MessageArrived(kind=kind, payload=payload):
                 return self._take_message(kind, payload, now)
             case BatchPublished(key=key):

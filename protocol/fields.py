@@ -121,6 +121,10 @@ class Fields:
         """Return the name of a field as errors show it."""
         return f"{self._what}[{key}]"
 
+    def has(self, key: int) -> bool:
+        """Return whether a member is there: for keys that older writers do not know."""
+        return key in self._members
+
     def get(self, key: int) -> object:
         """Return a member that must be there, of any type."""
         if key not in self._members:

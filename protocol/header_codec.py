@@ -189,6 +189,8 @@ def _loss(value: object) -> Loss:
 
 
 def _ended_losses(fields: Fields) -> tuple[EndedLoss, ...]:
+    if not fields.has(21):  # headers sealed before the key existed
+        return ()
     own = fields.octets(3, size=ID_BYTES)
     losses = tuple(_ended_loss(item) for item in fields.array(21, most=ENDED_LOSSES_MAX))
     if any(loss.chain == own for loss in losses):

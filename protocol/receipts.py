@@ -149,7 +149,7 @@ def decode_receipt(data: bytes) -> Receipt:
         refused=tuple(_refused(item) for item in fields.array(8, most=RECEIPT_REFUSED_MAX)),
         want=tuple(_range(item, "receipt[9]") for item in fields.array(9, most=RECEIPT_WANT_MAX)),
         issued_us=fields.integer(10, least=0, most=TIME_US_MAX),
-        answers=fields.octets_or_none(11, size=NONCE_BYTES),
+        answers=fields.octets_or_none(11, size=NONCE_BYTES) if fields.has(11) else None,
     )
 
 

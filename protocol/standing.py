@@ -36,7 +36,7 @@ class StandingRequest:
     Attributes:
         device: who asks.
         nonce: 16 bytes, never used before.
-        chains: (chain, highest sealed seq), at most STANDING_CHAINS_MAX.
+        chains: (chain, highest sealed seq, 0 for none), at most STANDING_CHAINS_MAX.
     """
 
     device: DeviceId
@@ -95,5 +95,5 @@ def _chain(value: object) -> tuple[ChainId, int]:
     chain, seq = record(value, "standing-request[4] chain", size=2)
     return (
         ChainId(octets(chain, "standing-request[4] id", size=ID_BYTES)),
-        integer(seq, "standing-request[4] seq", least=1, most=SEQ_MAX),
+        integer(seq, "standing-request[4] seq", least=0, most=SEQ_MAX),
     )

@@ -197,7 +197,7 @@ class SqliteSpool:
             )
             image = spool_tables.load(self._own())
         assert image is not None, "a chain was just begun"
-        return image
+        return replace(image, is_fresh=origin is not None)
 
     def _own(self) -> sqlite3.Connection:
         assert self._connection is not None, "the spool is open"

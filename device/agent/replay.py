@@ -114,6 +114,7 @@ def replay_tuning(
             receipt_wait_us=round(RECEIPT_WAIT_US * factor),
             backoff_first_us=round(RECEIPT_WAIT_US / 2 * factor),
             backoff_max_us=round(min(HOUR_US, 6 * RECEIPT_WAIT_US * factor)),
+            standing_wait_us=round(min(600 * SECOND_US, 3 * RECEIPT_WAIT_US * factor)),
         ),
         tick_us=TICK_US,
         asks_time=False,

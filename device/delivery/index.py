@@ -52,6 +52,7 @@ class SpoolEntry:
         doubts: Receipts of its forked chain that came after a try and did not confirm it.
         due_us: Not to be sent before this monotonic time.
         is_moving: Its content is being sealed again in another chain.
+        has_successor: It was sealed again, and leaves with the transaction that stores the successor.
         is_gone: No longer in the spool.
     """
 
@@ -64,6 +65,7 @@ class SpoolEntry:
     doubts: int = 0
     due_us: int = 0
     is_moving: bool = False
+    has_successor: bool = False
     is_gone: bool = False
 
     @property

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from device.delivery.index import SpoolEntry
     from device.delivery.uplink import Uplink
     from device.effects import SealedBatch
-    from device.state import SpoolImage
+    from device.state import SpoolImage, Statement
 
 __all__ = ["ChainHead", "ChainId", "SpoolKeeper"]
 
@@ -68,7 +68,7 @@ class SpoolKeeper:
         self._is_refused = False
         self.queue = StoreQueue(limits)
         self.index = SpoolIndex(image.index)
-        self.book = StatementBook(image.statements)
+        self.book = StatementBook(_heard_out(image.statements, self.index))
         self.current = image.chain.chain
         self.chains: dict[ChainId, ChainRecord] = {
             chain.chain: chain for chain in (*image.ended, image.chain)
@@ -208,6 +208,10 @@ class SpoolKeeper:
             return [report, *self._evict([entry])]
         return [report, *self.set_aside(entry, None, LossCause.DAMAGED)]
 
+    def has_unsaid(self, chain: ChainId, ranges: Iterable[tuple[int, int]]) -> bool:
+        """Whether some of these batches, which are no longer here, were not declared lost yet."""
+        return bool(self.book.unsaid(chain, ranges))
+
     def lose_wanted(self, chain: ChainId, ranges: Iterable[tuple[int, int]]) -> list[Effect]:
         """The backend wants batches that are no longer here: say that they are lost, once."""
         unsaid = self.book.unsaid(chain, ranges)
@@ -263,3 +267,17 @@ class SpoolKeeper:
                 )
             )
         return effects
+
+
+def _heard_out(statements: Iterable[Statement], index: SpoolIndex) -> list[Statement]:
+    """Return statements as they stand: one whose declaring batch is gone without a receipt is open again.
+
+    A receipt deletes what its batches declare, so a batch that is gone left its statements behind unheard: it
+    was sealed again, and its successor had no room for all of them.
+    """
+    return [
+        replace(item, declared_in=None)
+        if item.declared_in is not None and item.declared_in not in index
+        else item
+        for item in statements
+    ]

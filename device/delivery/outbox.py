@@ -85,7 +85,8 @@ class Outbox:
             boot=config.boot,
         )
         self._cleared: set[ChainId] = set()
-        if image.chain.last_seq == 0 or not config.backend_keys:  # nothing to ask about, or nobody
+        self._heard_since: set[ChainId] = set()  # chains with a receipt since the newest question
+        if image.is_fresh or not config.backend_keys:  # nothing to ask about, or nobody
             self._clear(image.chain.chain)
         if not config.backend_keys:
             for chain in image.ended:
@@ -179,6 +180,7 @@ class Outbox:
             return
         self.keeper.book.reopen([key])
         self._seal(draft_of(payload, entry))
+        entry.has_successor = True
 
     def note_damaged(self, key: BatchKey, detail: str) -> list[Effect]:
         """A batch cannot be read back."""
@@ -211,10 +213,10 @@ class Outbox:
         else:
             self.greet(now)
 
-    def lose_link(self) -> None:
+    def lose_link(self, now: Instant) -> None:
         """The link is down."""
         self.uplink.lose_link()
-        self._standing.lose_link()
+        self._standing.lose_link(now.mono_us)
 
     def greet(self, now: Instant) -> None:
         """Seal the open batch and let it be the first that is sent."""
@@ -231,8 +233,7 @@ class Outbox:
         if receipt.device != self._config.device or receipt.stream != Stream.BATCH or chain is None:
             self.counts["receipts_foreign"] += 1
             return []
-        is_newest = receipt.issued_us >= self._issued_us.get(receipt.chain, 0)
-        self._issued_us[receipt.chain] = max(receipt.issued_us, self._issued_us.get(receipt.chain, 0))
+        is_newest = self._note_issued(receipt)
         self.counts["receipts_taken" if is_newest else "receipts_late"] += 1
         self.uplink.note_receipt()
         verdict = judge(receipt, chain, self.keeper.index, is_newest=is_newest)
@@ -244,10 +245,24 @@ class Outbox:
         self._settle_standing(receipt, verdict)
         self._offer(verdict.reopened)
         self.uplink.hurry(verdict.wanted, now.mono_us)
-        effects += self.keeper.lose_wanted(receipt.chain, verdict.missing)
+        if self._standing.is_answer(receipt.answers):
+            effects += self.keeper.lose_wanted(receipt.chain, verdict.missing)
+        elif self.keeper.has_unsaid(receipt.chain, verdict.missing):
+            self._standing.hurry(now.mono_us)  # an older receipt may want what was stored since
         if receipt.chain != self.keeper.current:
             self._doubt(receipt.chain)
         return effects
+
+    def _note_issued(self, receipt: Receipt) -> bool:
+        """Return whether no receipt of this chain was issued later, as far as that can be known.
+
+        The answer to the newest question was made after it, whatever the clock of the backend showed before.
+        """
+        chain, last_us = receipt.chain, self._issued_us.get(receipt.chain, 0)
+        is_next = self._standing.is_answer_to_newest(receipt.answers) and chain not in self._heard_since
+        self._heard_since.add(chain)
+        self._issued_us[chain] = receipt.issued_us if is_next else max(receipt.issued_us, last_us)
+        return is_next or receipt.issued_us >= last_us
 
     def _settle_standing(self, receipt: Receipt, verdict: Verdict) -> None:
         """See whether a chain is cleared by this receipt, and what must be sealed again instead."""
@@ -323,26 +338,34 @@ class Outbox:
         """Ask where the chains stand when it is time to, and end a wait that was in vain."""
         effects: list[Effect] = []
         if self._standing.has_waited(now.mono_us):
-            effects += [self._go_on(chain) for chain in self.keeper.chains if chain not in self._cleared]
+            for chain in self.keeper.chains:
+                if chain not in self._cleared:
+                    effects += self._go_on(chain)
         if self._config.backend_keys:
             question = self._standing.ask(self.keeper.chains.values(), self._cleared, now.mono_us)
             if question is not None:
                 self.counts["standing_questions"] += 1
+                self._heard_since.clear()
                 effects.append(question)
         return effects
 
-    def _go_on(self, chain: ChainId) -> Effect:
+    def _go_on(self, chain: ChainId) -> list[Effect]:
         """Nobody says where a chain stands: send it as it is, or seal it again where that could do harm."""
-        self.counts["standing_unanswered"] += 1
+        pending = list(self.keeper.index.pending(chain))
         if self._is_left(chain):
-            for entry in list(self.keeper.index.pending(chain)):
+            for entry in pending:
                 self._rehome.add(entry)
         self._clear(chain)
-        return Report(
-            level=ReportLevel.WARNING,
-            phrase="backend does not say where the chain stands",
-            fields={"chain": chain.hex()},
-        )
+        if not pending and chain != self.keeper.current:  # nothing of it was waiting
+            return []
+        self.counts["standing_unanswered"] += 1
+        return [
+            Report(
+                level=ReportLevel.WARNING,
+                phrase="backend does not say where the chain stands",
+                fields={"chain": chain.hex()},
+            )
+        ]
 
     def _read_next(self) -> list[Effect]:
         key = self._rehome.next_to_read() if self.can_seal else None

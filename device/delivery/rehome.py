@@ -6,13 +6,13 @@ them is opened and its sections are sealed again under the new chain: new number
 signature by the same key.
 
 Rules:
-- Only batches that the backend refused as part of a fork, or did not confirm after several offers, are
-  sealed again.
+- Sealed again is what the backend refused as part of a fork, what it did not confirm after several offers,
+  and what of a chain with two ends was never offered under a number that the backend does not name.
 - Times, boot, counts, drops and hashes in force stay those of the original. Its gaps and the losses it
   declared are open again in the book and told anew. The `gid`s stay valid, because the dictionary's numbers
   survive a change of chain.
 - A fact `chain_rehomed` names the original by chain, seq and digest, so that a reader who has both sees one
-  content.
+  content. Of several moves the first and the last are named.
 - The original leaves the spool in the transaction that stores its successor.
 
 It does not verify signatures: the bytes come from our own disk under their checksum.
@@ -65,13 +65,20 @@ def draft_of(payload: bytes, entry: SpoolEntry) -> Draft:
         counts=header.counts,
         drops=header.drops,
         sections=data,
-        facts=Facts(dictionary=(), events=(*facts.events, moved), health=facts.health),
+        facts=Facts(dictionary=(), events=_with_move(facts.events, moved), health=facts.health),
         gids=frozenset() if signals is None else frozenset(group.gid for group in decode_signals(signals)),
         rank=entry.rank,
         policy=header.policy,
         profile=header.profile,
         replaces=entry.key,
     )
+
+
+def _with_move(events: tuple[Event, ...], moved: Event) -> tuple[Event, ...]:
+    """Return the facts with this move, the first one, and no other: a batch may be moved very often."""
+    moves = [event for event in events if event.name == moved.name]
+    rest = tuple(event for event in events if event.name != moved.name)
+    return (*rest, *moves[:1], moved)
 
 
 class RehomeQueue:
@@ -108,4 +115,7 @@ class RehomeQueue:
         """The batch was read, or cannot be, or is gone."""
         if self._reading == key:
             self._reading = None
-        self._waiting = deque(entry for entry in self._waiting if entry.key != key)
+        if self._waiting and self._waiting[0].key == key:  # nearly always: one at a time is read
+            self._waiting.popleft()
+        else:
+            self._waiting = deque(entry for entry in self._waiting if entry.key != key)

@@ -5,6 +5,8 @@ Rules:
 - Then what is quarantined: its loss is declared already, it is kept for the workshop only.
 - Then batches without a receipt: bulk, state, facts, alarms, each oldest first. Each becomes a declared loss.
 - Never the newest batch: its hash is what the next header names, and the box must be able to say something.
+- Never a batch that was sealed again and whose successor waits to be stored: that transaction takes it along.
+  As many as the store queue holds may stand above the quota for a moment.
 - Only the quota evicts what has no receipt. A disk that is full before the quota evicts confirmed batches
   only; what is sealed then waits in memory.
 
@@ -53,7 +55,7 @@ def _until(order: Iterator[SpoolEntry], need_bytes: int, newest: BatchKey | None
     for entry in order:
         if need_bytes <= 0:
             break
-        if entry.key != newest:
+        if entry.key != newest and not entry.has_successor:
             chosen.append(entry)
             need_bytes -= disk_bytes(entry.size)
     return chosen

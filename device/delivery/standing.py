@@ -7,8 +7,8 @@ continues from an earlier boot.
 Rules:
 - Asked at once after a connect, again every few seconds while a chain of an earlier boot waits for the
   answer and may expect one, then every hour.
-- A chain waits in vain for `standing_wait_us` of a connection, not longer: a backend that cannot answer must
-  not silence the box.
+- A chain waits in vain for `standing_wait_us` of connected time in a boot, not longer: a backend that cannot
+  answer must not silence the box.
 - The nonce is derived from the chain's secret, the boot and a counter. An answer to any question of this boot
   counts; a receipt without such a nonce may have waited at the broker and says nothing about now.
 
@@ -63,6 +63,8 @@ class StandingQuestions:
         self._asked = 0
         self._nonces: deque[bytes] = deque(maxlen=_NONCES_MAX)
         self._connected_us: int | None = None
+        self._waited_us = 0
+        self._asked_us = -limits.receipt_wait_us
         self._next_us = 0
 
     def connect(self, now_us: int) -> None:
@@ -70,9 +72,15 @@ class StandingQuestions:
         self._connected_us = now_us
         self._next_us = now_us
 
-    def lose_link(self) -> None:
+    def lose_link(self, now_us: int) -> None:
         """The link is down: nobody can answer."""
+        if self._connected_us is not None:
+            self._waited_us += now_us - self._connected_us
         self._connected_us = None
+
+    def hurry(self, now_us: int) -> None:
+        """Something must be known before an hour is over: ask soon, but not at each receipt."""
+        self._next_us = min(self._next_us, max(now_us, self._asked_us + self._limits.receipt_wait_us))
 
     def ask(
         self, chains: Iterable[ChainRecord], cleared: Container[ChainId], now_us: int
@@ -86,7 +94,11 @@ class StandingQuestions:
         """
         if self._connected_us is None or now_us < self._next_us:
             return None
-        sealed = [(chain.chain, chain.last_seq) for chain in chains if chain.last_seq > 0]
+        sealed = [
+            (chain.chain, chain.last_seq)
+            for chain in chains
+            if chain.last_seq > 0 or chain.chain not in cleared
+        ]
         newest = tuple(reversed(sealed))[:STANDING_CHAINS_MAX]
         is_waiting = any(chain not in cleared for chain, _ in newest) and not self.has_waited(now_us)
         pause_us = self._limits.receipt_wait_us if is_waiting else self._limits.standing_every_us
@@ -94,6 +106,7 @@ class StandingQuestions:
         if not newest:
             return None
         self._asked += 1
+        self._asked_us = now_us
         message = b"standing" + self._boot + self._asked.to_bytes(_COUNTER_BYTES)
         nonce = hmac.new(self._secret, message, hashlib.sha256).digest()[:NONCE_BYTES]
         self._nonces.append(nonce)
@@ -104,6 +117,12 @@ class StandingQuestions:
         """Return whether a verified receipt answers a question of this boot."""
         return nonce is not None and nonce in self._nonces
 
+    def is_answer_to_newest(self, nonce: bytes | None) -> bool:
+        """Return whether a verified receipt answers the question asked last."""
+        return nonce is not None and bool(self._nonces) and nonce == self._nonces[-1]
+
     def has_waited(self, now_us: int) -> bool:
-        """Whether this connection has waited long enough for an answer."""
-        return self._connected_us is not None and now_us - self._connected_us >= self._limits.standing_wait_us
+        """Whether the connections of this boot have waited long enough for an answer."""
+        if self._connected_us is None:
+            return False
+        return self._waited_us + now_us - self._connected_us >= self._limits.standing_wait_us

@@ -154,6 +154,8 @@ class Uplink:
         at each receipt.
         """
         for entry in entries:
+            if entry.due_us <= now_us:  # it is ready, or on its way
+                continue
             soon_us = now_us + self.pause_us(entry.key, 1)
             if entry.key not in self._flights and entry.tries <= HURRY_TRIES and soon_us < entry.due_us:
                 entry.due_us = soon_us

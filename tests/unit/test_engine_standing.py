@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from device.events import Urgent
-from device.state import BatchKey
+from device.delivery.rehome import _with_move
+from device.delivery.spool_policy import SpoolIndex, choose
+from device.events import BatchPublished, Urgent
+from device.state import BatchKey, ChainId, EntryState, IndexEntry, SpoolClass
 from protocol.batch import EndedLoss, LossCause, Section
-from protocol.facts import decode_facts
+from protocol.facts import Event, decode_facts
 from protocol.limits import STANDING_CHAINS_MAX
 from protocol.receipts import sign_receipt
 from protocol.signals import decode_signals
@@ -251,3 +254,121 @@ def test_only_the_newest_chains_are_asked_about(tmp_path: Path) -> None:
     assert request.chains[0][0] == box.engine._outbox.keeper.current
     assert box.now_us < 600 * SECOND
     box.spool.close()
+
+
+def test_an_old_receipt_declares_nothing_lost_that_was_stored_since(box: Box) -> None:
+    ledger = Ledger()
+    box.connect()
+    for number in range(1, 8):
+        drive(box, number)
+    chain = box.image.chain.chain
+    on_the_wire = list(box.wire)
+    box.wire.clear()
+    for _, payload in (*on_the_wire[:2], on_the_wire[-1]):
+        stale = ledger.take(payload)  # wants what is between
+    for key, payload in on_the_wire[2:-1]:
+        box.handle(BatchPublished(key=key))
+        box.receive(ledger.take(payload))
+    box.drain(ledger)
+    index = box.engine._outbox.keeper.index
+    gone = [entry for seq in (4, 5) if (entry := index.find(BatchKey(chain, seq))) is not None]
+    assert len(gone) == 2
+    for effect in box.engine._outbox.keeper._evict(gone):
+        box.spool.submit(effect)  # type: ignore[arg-type]
+    box.settle()
+    box.reboot()
+    box.receive(stale)
+    drive(box, 9)
+    box.connect()
+    box.drain(ledger)
+    assert ledger.lost_seqs(chain) == set()
+
+
+def test_connections_that_never_last_do_not_silence_the_box(box: Box) -> None:
+    box.connect()
+    drive(box, 1)
+    box.drain(Ledger())
+    box.reboot()
+    drive(box, 2)
+    for _ in range(3):
+        box.connect()
+        box.pass_time(12)
+        box.disconnect()
+    assert box.sent.count(BatchKey(box.image.chain.chain, 3)) == 1
+
+
+def test_an_answer_counts_although_the_backends_clock_once_stood_ahead(box: Box) -> None:
+    ledger = Ledger()
+    empty = ledger.copy()
+    box.connect()
+    ledger.issued_us += 10**15
+    for number in range(1, 4):
+        drive(box, number)
+        box.drain(ledger)
+    ledger.issued_us -= 10**15 - 10
+    ledger.restore(empty)
+    box.disconnect()
+    box.connect()
+    box.drain(ledger)
+    assert ledger.upto(box.image.chain.chain) == 4
+
+
+def test_an_image_from_before_the_first_batch_is_asked_about_too(box: Box, tmp_path: Path) -> None:
+    ledger = Ledger()
+    box.crash()
+    box.copy_spool(tmp_path / "image")
+    box.start()
+    box.connect()
+    for number in (1, 2, 3):
+        drive(box, number)
+    box.deliver(ledger)
+    chain = box.image.chain.chain
+    for seq in (1, 2):
+        del ledger.batches[BatchKey(chain, seq)]
+    box.crash()
+    box.replace_spool(tmp_path / "image", with_anchor=True)
+    box.start()
+    box.connect()
+    assert [request.chains for request in asked(box)] == [((chain, 0),)]
+    box.drain(ledger)
+    drive(box, 4)
+    box.drain(ledger)
+    assert ledger.stored_seqs(chain) == [3, 4], "what the other life left open stays open"
+    assert "chain forked" in box.phrases()
+
+
+def test_a_statement_whose_batch_is_gone_unheard_is_made_again_at_the_next_start(box: Box) -> None:
+    box.crash()
+    connection = sqlite3.connect(box.home / "spool.sqlite")
+    connection.execute(
+        "INSERT INTO statement VALUES (99, ?, 5, 6, NULL, NULL, NULL, 1, ?, 7)",
+        (b"b" * 16, box.image.chain.chain),
+    )
+    connection.commit()
+    connection.close()
+    box.start()
+    ledger = Ledger()
+    drive(box, 1)
+    box.connect()
+    box.drain(ledger)
+    gaps = [gap for stored in ledger.batches.values() for gap in stored.opened.header.gaps]
+    assert (b"b" * 16, 5, 6) in [(gap.boot, gap.start_us, gap.end_us) for gap in gaps]
+
+
+def test_what_was_sealed_again_does_not_give_way_before_its_successor_is_stored() -> None:
+    index = SpoolIndex()
+    rank, state = SpoolClass.BULK, EntryState.PENDING
+    entries = [
+        index.add(
+            IndexEntry(key=BatchKey(ChainId(bytes(16)), seq), digest=b"", size=10, rank=rank, state=state)
+        )
+        for seq in (1, 2, 3)
+    ]
+    entries[0].has_successor = True
+    assert choose(index, quota_bytes=0, newest=entries[2].key) == [entries[1]]
+
+
+def test_a_batch_that_is_moved_again_and_again_names_its_first_and_its_last_move() -> None:
+    facts = tuple(Event(t_us=at, name="chain_rehomed", fields={"seq": at}) for at in range(3))
+    other = Event(t_us=9, name="urgent", fields={})
+    assert _with_move((facts[0], other, facts[1]), facts[2]) == (other, facts[0], facts[2])

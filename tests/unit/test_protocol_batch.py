@@ -117,6 +117,11 @@ def test_unknown_keys_and_longer_records_are_ignored() -> None:
     assert header == a_header(gaps=header.gaps)
 
 
+def test_a_header_sealed_before_ended_losses_existed_declares_none() -> None:
+    members = {key: value for key, value in header_members().items() if key != 21}
+    assert decode_header(codec.encode(members)).ended_losses == ()
+
+
 def test_numbers_without_a_meaning_here_are_kept() -> None:
     members = header_members() | {9: [77, None], 13: {88: 3, 1: 2}, 19: {99: [bytes(32), 20]}, 20: [66, None]}
     header = decode_header(codec.encode(members))
