@@ -316,6 +316,10 @@ CHAIN_RANGES_MAX = 4_096
 """Stored ranges of one chain: a backlog sent newest first makes a few; more is a box that leaves out every
 other number, and each further range would be rewritten with every batch."""
 
+CHAIN_LOST_RANGES_MAX = 4_096
+"""Ranges of one chain that it, or that later chains, declare lost: as many as lie between and behind the
+stored ranges it may have. A batch that declares more is not stored, or half of its word would be kept."""
+
 CHAINS_MAX = 1_000
 """Chains of one box: a new one means lost or exchanged storage, at most a few in a box's life."""
 

@@ -40,8 +40,7 @@ class Ranges:
         merged: list[Pair] = []
         for first, last in sorted(pairs):
             if first < 1 or last < first:
-                message = f"not a range of sequence numbers: {first}..{last}"
-                raise ValueError(message)
+                raise ValueError(_no_range(first, last))
             if merged and first <= merged[-1][1] + 1:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], last))
             else:
@@ -79,13 +78,29 @@ class Ranges:
         at = bisect_left(self.pairs, number, key=lambda pair: pair[1])
         return max(self.pairs[at][0], number) if at < len(self.pairs) else None
 
+    def last_until(self, number: int) -> int:
+        """Return the highest covered number up to `number`, 0 when there is none."""
+        at = bisect_right(self.pairs, number, key=lambda pair: pair[0]) - 1
+        return min(self.pairs[at][1], number) if at >= 0 else 0
+
+    def above(self, number: int) -> tuple[Pair, ...]:
+        """Return the ranges that begin above `number`."""
+        return self.pairs[bisect_right(self.pairs, number, key=lambda pair: pair[0]) :]
+
     def add(self, first: int, last: int | None = None) -> Self:
-        """Return the ranges with `first..last` added; `last` defaults to `first`."""
+        """Return the ranges with `first..last` added; `last` defaults to `first`.
+
+        Raises:
+            ValueError: it begins below 1 or ends before it begins.
+        """
         last = first if last is None else last
-        tail = self.pairs[-1] if self.pairs else None
-        if tail is not None and first == tail[1] + 1 and last >= first:  # the usual case: the next batch
-            return type(self)((*self.pairs[:-1], (tail[0], last)))
-        return self.of((*self.pairs, (first, last)))
+        if first < 1 or last < first:
+            raise ValueError(_no_range(first, last))
+        begin = bisect_left(self.pairs, first - 1, key=lambda pair: pair[1])
+        end = bisect_right(self.pairs, last + 1, key=lambda pair: pair[0])
+        if begin < end:  # touches these, which become one
+            first, last = min(first, self.pairs[begin][0]), max(last, self.pairs[end - 1][1])
+        return type(self)((*self.pairs[:begin], (first, last), *self.pairs[end:]))
 
     def union(self, other: Ranges) -> Self:
         """Return what either covers."""
@@ -95,7 +110,9 @@ class Ranges:
         """Return the maximal ranges within `first..last` that are not covered, ascending."""
         found: list[Pair] = []
         at = first
-        for begin, end in self.pairs:
+        start = bisect_left(self.pairs, first, key=lambda pair: pair[1])
+        for index in range(start, len(self.pairs)):
+            begin, end = self.pairs[index]
             if begin > last:
                 break
             if begin > at:
@@ -108,3 +125,7 @@ class Ranges:
     def minus(self, other: Ranges) -> Self:
         """Return what this covers and `other` does not."""
         return self.of(hole for first, last in self.pairs for hole in other.holes(first, last))
+
+
+def _no_range(first: int, last: int) -> str:
+    return f"not a range of sequence numbers: {first}..{last}"

@@ -14,6 +14,8 @@ Rules:
   stored batch above names its hash. Else it may be one that another life of the box sealed (exchanged
   storage), and is CONFLICT.
 - A refusal concerns one batch. It is quarantined and blocks nothing.
+- What a batch declares lost is noted whole or the batch is not stored: beyond a chain's ranges it is DEFER,
+  and the box keeps it.
 - The same batch may come later with a section that was withheld before: the section is added (RELEASE).
 
 It does not open envelopes, touch a database or know the time.
@@ -30,11 +32,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from backend.domain.coverage import Ranges
+from backend.domain.filled import Filled
 from protocol.batch import OriginKind
-from protocol.limits import CHAIN_RANGES_MAX, QUARANTINE_ITEMS_MAX
+from protocol.limits import CHAIN_LOST_RANGES_MAX, CHAIN_RANGES_MAX, QUARANTINE_ITEMS_MAX
 from protocol.receipts import RefusalCode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from backend.domain.coverage import Pair
     from protocol.batch import BatchHeader, OpenedBatch
 
 
@@ -163,30 +169,29 @@ class ChainState:
     links: dict[int, Link] = field(default_factory=dict)
     held: dict[int, frozenset[int]] = field(default_factory=dict)
     is_changed: bool = False
+    _known: Filled | None = field(default=None, init=False, repr=False, compare=False)
 
-    def take(self, batch: OpenedBatch) -> Decision:
-        """Decide on a batch and remember the outcome for the next one of the group."""
+    def take(self, batch: OpenedBatch, *, ended: Mapping[bytes, ChainState] | None = None) -> Decision:
+        """Decide on a batch and remember the outcome for the next one of the group.
+
+        Args:
+            batch: A batch whose signature and section hashes verified.
+            ended: By chain id, the states of the chains of `ended_losses`; of a chain that is not among them
+                nothing is noted.
+        """
         seq = batch.header.seq
         around = Neighbours(
             same=self.links.get(seq),
             below=self.links.get(seq - 1),
             above=self.links.get(seq + 1),
             held=self.held.get(seq, frozenset()),
-            is_lost=seq in self.lost or seq in self.lost_later,
+            is_lost=self._is_lost(seq),
         )
         decision = decide(batch, neighbours=around)
         match decision.verdict:
             case Verdict.STORE:
-                grown = self.stored.add(seq)
-                if len(grown) > CHAIN_RANGES_MAX:
-                    return Decision(verdict=Verdict.DEFER, detail="too many holes; fill some first")
-                self.stored = grown
-                self.links[seq] = Link(head_hash=batch.head_hash, prev=batch.header.prev)
-                self.held[seq] = decision.sections
-                declared = Ranges.of((loss.first, loss.last) for loss in batch.header.losses)
-                self.lost = self.lost.union(declared)
-                self._forget_refused()
-                self.is_changed = True
+                if (full := self._store(batch, decision, ended or {})) is not None:
+                    return Decision(verdict=Verdict.DEFER, detail=full)
             case Verdict.RELEASE:
                 self.held[seq] = around.held | decision.sections
             case Verdict.REFUSE:
@@ -198,27 +203,51 @@ class ChainState:
                 pass
         return decision
 
-    def lose_later(self, first: int, last: int) -> None:
-        """Note what a later chain declares lost of this one, which has ended."""
-        self.lost_later = self.lost_later.union(Ranges.of([(first, last)]))
-        self._forget_refused()
+    def _store(self, batch: OpenedBatch, decision: Decision, ended: Mapping[bytes, ChainState]) -> str | None:
+        """Note a stored batch with all that it declares lost; else say what is too much, noting nothing."""
+        header = batch.header
+        stored = self.stored.add(header.seq)
+        lost = self.lost.union(Ranges.of((loss.first, loss.last) for loss in header.losses))
+        later = _lost_of_ended(header, ended)
+        if len(stored) > max(CHAIN_RANGES_MAX, len(self.stored)):
+            return "too many holes; fill some first"
+        grown = [(self.lost, lost), *((ended[chain].lost_later, ranges) for chain, ranges in later.items())]
+        if any(len(after) > max(CHAIN_LOST_RANGES_MAX, len(before)) for before, after in grown):
+            return "declares more ranges lost than are noted of one chain"
+        self.stored, self.lost = stored, lost
+        self.links[header.seq] = Link(head_hash=batch.head_hash, prev=header.prev)
+        self.held[header.seq] = decision.sections
+        self.note_change()
+        for chain, ranges in later.items():
+            ended[chain].lost_later = ranges
+            ended[chain].note_change()
+        return None
+
+    def _is_lost(self, seq: int) -> bool:
+        return seq in self.lost or seq in self.lost_later
+
+    def note_change(self) -> None:
+        """Have the chain written back, without refusals of numbers that are stored or declared lost now."""
         self.is_changed = True
+        for seq in [seq for seq in self.refused if seq in self.stored or self._is_lost(seq)]:
+            del self.refused[seq]
+
+    def _coverage(self) -> Filled:
+        """Return what follows from the ranges, computed again only after one of them was exchanged."""
+        known = self._known
+        if known is None or not known.is_of(self.stored, self.lost, self.lost_later):
+            known = self._known = Filled.of(self.stored, self.lost, self.lost_later)
+        return known
 
     @property
     def filled(self) -> Ranges:
         """Numbers that are stored or declared lost anywhere."""
-        return self.stored.union(self.lost).union(self.lost_later)
-
-    def _forget_refused(self) -> None:
-        """Drop refusals of numbers that were stored or declared lost since."""
-        settled = [seq for seq in self.refused if seq in self.filled]
-        for seq in settled:
-            del self.refused[seq]
+        return self._coverage().filled
 
     @property
     def upto(self) -> int:
-        """Up to where nothing is missing, see `filled_upto`."""
-        return filled_upto(self.stored, self.lost)
+        """Up to where nothing is missing, see `Filled`."""
+        return self._coverage().upto
 
     @property
     def holes(self) -> tuple[tuple[int, int], ...]:
@@ -230,16 +259,10 @@ class ChainState:
         return self.filled.holes(1, last)
 
 
-def filled_upto(stored: Ranges, lost: Ranges) -> int:
-    """Return the highest stored number with nothing missing below it; 0 when there is none.
-
-    What was declared lost counts as filled, but the number returned is always a stored one: a receipt proves
-    itself to the box by the hash at this number, and what is lost has no hash.
-    """
-    first_hole = stored.union(lost).holes(1, stored.last + 1)[0][0]
-    highest = 0
-    for first, last in stored:
-        if first >= first_hole:
-            break
-        highest = last
-    return highest
+def _lost_of_ended(header: BatchHeader, ended: Mapping[bytes, ChainState]) -> dict[bytes, Ranges]:
+    """Return what is lost of each ended chain once a batch's losses are added, all of a chain at once."""
+    declared: dict[bytes, list[Pair]] = {}
+    for loss in header.ended_losses:
+        if loss.chain in ended:
+            declared.setdefault(bytes(loss.chain), []).append((loss.first, loss.last))
+    return {chain: ended[chain].lost_later.union(Ranges.of(pairs)) for chain, pairs in declared.items()}

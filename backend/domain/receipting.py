@@ -23,6 +23,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from backend.domain.coverage import Ranges
@@ -48,10 +49,11 @@ class Question:
 
 def _have_ranges(state: ChainState, touched: Collection[int]) -> list[Pair]:
     """Return the stored ranges above `upto` that fit, those of the numbers just taken in first."""
-    above = [pair for pair in state.stored if pair[0] > state.upto]
-    hit = {state.stored.range_of(seq) for seq in touched}
-    chosen = sorted(above, key=lambda pair: (pair not in hit, pair))[:RECEIPT_HAVE_MAX]
-    return sorted(chosen)
+    upto = state.upto
+    hit = {pair for seq in touched if (pair := state.stored.range_of(seq)) is not None and pair[0] > upto}
+    others = (pair for pair in state.stored.above(upto) if pair not in hit)
+    chosen = sorted(hit)[:RECEIPT_HAVE_MAX]
+    return sorted([*chosen, *islice(others, RECEIPT_HAVE_MAX - len(chosen))])
 
 
 def hash_points(state: ChainState, *, touched: Collection[int]) -> tuple[int, ...]:

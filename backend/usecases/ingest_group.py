@@ -155,8 +155,8 @@ class IngestGroup:
             by_ref[chain_ref].state.held[seq] = held
 
     def _judge(self, name: ChainName, chain: StoredChain, batch: OpenedBatch, payload: bytes) -> None:
-        decision = chain.state.take(batch)
         header = batch.header
+        decision = chain.state.take(batch, ended=self._ended(header))
         self.outcomes[decision.verdict.value] += 1
         self._touched[name].add(header.seq)
         match decision.verdict:
@@ -212,7 +212,10 @@ class IngestGroup:
         known = self._opened_before.get(header.device, [])
         events = events_of_stored(header, received_us=self.now_us, known_chains=known)
         self._events += [(chain.org_id, chain.chain_ref, event) for event in events]
-        self._lose_of_ended(header)
+        for ended_name, event in events_of_ended(header):
+            ended = self._chains.get((header.device, ended_name))
+            if ended is not None:
+                self._events.append((ended.org_id, ended.chain_ref, event))
         chain.last_received_us = self.now_us
         if time.start_us is not None and time.end_us is not None:
             chain.span_us_max = max(chain.span_us_max, time.end_us - time.start_us)
@@ -220,16 +223,14 @@ class IngestGroup:
             chain.opened_us = self.now_us
             known.append(name[1])
 
-    def _lose_of_ended(self, header: BatchHeader) -> None:
-        """Note what a stored batch declares lost of chains that the box has ended."""
-        for loss in header.ended_losses:
-            ended = self._chains.get((header.device, bytes(loss.chain)))
-            if ended is not None:  # else it is one chain too many, and the batch itself says what it lost
-                ended.state.lose_later(loss.first, loss.last)
-        for name, event in events_of_ended(header):
-            ended = self._chains.get((header.device, name))
-            if ended is not None:
-                self._events.append((ended.org_id, ended.chain_ref, event))
+    def _ended(self, header: BatchHeader) -> dict[bytes, ChainState]:
+        """Return the chains that a batch declares lost numbers of, by chain id.
+
+        One chain too many is not among them: the batch itself says what it lost.
+        """
+        names = {bytes(loss.chain) for loss in header.ended_losses}
+        chains = {name: self._chains.get((header.device, name)) for name in names}
+        return {name: chain.state for name, chain in chains.items() if chain is not None}
 
     def _waiting(self, chain: StoredChain, batch: OpenedBatch, sections: Iterable[int]) -> dict[str, object]:
         """Return the row that queues sections of a batch for the derived tables."""
@@ -269,16 +270,16 @@ class IngestGroup:
             for seq in hash_points(chain.state, touched=self._touched[name])
             if seq not in chain.state.links
         }
-        found = load_links(session, missing)
+        found: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
+        for (ref, seq), link in load_links(session, missing).items():
+            found[ref][seq] = link.head_hash
         receipts: list[Receipt] = []
         for name in names:
             chain = self._chains.get(name)
             state = chain.state if chain is not None else ChainState()
             hashes = {seq: link.head_hash for seq, link in state.links.items()}
             if chain is not None:
-                hashes |= {
-                    seq: link.head_hash for (ref, seq), link in found.items() if ref == chain.chain_ref
-                }
+                hashes |= found[chain.chain_ref]
             receipts.append(
                 build_receipt(
                     state,

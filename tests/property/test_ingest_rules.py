@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.domain.coverage import Ranges
-from backend.domain.ingest import ChainState, Verdict, filled_upto
+from backend.domain.filled import Filled
+from backend.domain.ingest import ChainState, Verdict
 from backend.domain.receipting import build_receipt, hash_points
 from protocol import limits
 from protocol.batch import Loss, LossCause, OpenedBatch, SectionState
@@ -62,6 +64,25 @@ def test_union_difference_and_holes_are_those_of_sets(
     assert members(Ranges.of(a.holes(1, 70))) == set(range(1, 71)) - members(a)
 
 
+@given(pairs, st.integers(1, 70), st.integers(0, 9))
+def test_a_range_added_and_ranges_looked_up_are_those_of_a_set(
+    given_pairs: list[tuple[int, int]], first: int, more: int
+) -> None:
+    ranges = Ranges.of(given_pairs)
+    truth = members(ranges)
+    assert ranges.add(first, first + more) == Ranges.of([*given_pairs, (first, first + more)])
+    assert ranges.next_from(first) == min((n for n in truth if n >= first), default=None)
+    assert ranges.last_until(first) == max((n for n in truth if n <= first), default=0)
+    assert ranges.above(first) == tuple(pair for pair in ranges if pair[0] > first)
+    assert members(Ranges.of(ranges.holes(first, first + more))) == {*range(first, first + more + 1)} - truth
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (3, 2)])
+def test_what_is_no_range_is_not_added(pair: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="not a range"):
+        Ranges.of([(1, 9)]).add(*pair)
+
+
 @given(numbers)
 def test_adding_one_by_one_is_adding_at_once(given_numbers: set[int]) -> None:
     grown = Ranges()
@@ -77,7 +98,7 @@ def test_upto_is_the_highest_stored_number_with_nothing_missing_below(
     lost = Ranges.of(lost_pairs).minus(Ranges.of([(max(stored, default=0) + 1, 100)]))
     filled = stored | members(lost)
     whole = [number for number in stored if filled >= set(range(1, number))]
-    assert filled_upto(Ranges.of((n, n) for n in stored), lost) == max(whole, default=0)
+    assert Filled.of(Ranges.of((n, n) for n in stored), lost, Ranges()).upto == max(whole, default=0)
 
 
 @given(st.lists(st.sampled_from(CHAIN), max_size=30))

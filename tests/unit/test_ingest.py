@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from backend.domain.ingest import Verdict
 from backend.domain.integrity import IntegrityKind
@@ -186,6 +187,23 @@ def test_losses_of_an_ended_chain_are_declared_in_a_later_one(backend: Backend, 
     assert events(backend, box).count((IntegrityKind.LOSS_DECLARED, None)) == 2
     backend.now_us += limits.INTEGRITY_HOLE_GRACE_US + 1
     assert find_holes(backend.database, now_us=backend.now_us) == 0
+
+
+def test_a_batch_that_declares_more_lost_than_is_noted_is_left_with_the_box_and_counted(
+    backend: Backend, box: Box
+) -> None:
+    ended = box.chain(seed=1)
+    backend.take(ended.next())
+    full = [[2 * at + 2, 2 * at + 2] for at in range(limits.CHAIN_LOST_RANGES_MAX)]
+    with backend.database.writing() as session, session.begin():
+        session.connection().execute(update(CHAIN).values(lost_later=json.dumps(full)))
+    lost = EndedLoss(chain=ended.chain, first=full[-1][0] + 9, last=full[-1][0] + 9, cause=LossCause.RESEALED)
+    later = box.chain(seed=2, origin=Origin(kind=OriginKind.CONFLICT, last_head=None))
+    receipt = only_receipt(backend, later.next(ended_losses=(lost,)))
+    assert (receipt.upto, receipt.have, receipt.refused) == (0, (), ())
+    assert rows(backend, BATCH) == 1
+    assert (IntegrityKind.LOSS_DECLARED, None) not in events(backend, box)
+    assert counted(backend, box.device, ORG) == {"TOO_MANY_RANGES": 1}
 
 
 def ask(backend: Backend, box: Box, *chains: tuple[ChainId, int]) -> list[Receipt]:
