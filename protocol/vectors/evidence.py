@@ -10,6 +10,8 @@ Example:
     b'tbox-evidence/1'
 """
 
+import re
+
 from protocol.batch import (
     BatchHeader,
     Counts,
@@ -23,7 +25,7 @@ from protocol.batch import (
 )
 from protocol.clock import ClockClass
 from protocol.envelope import Kind, sign1
-from protocol.evidence_file import write_file
+from protocol.evidence_file import MAGIC, bytes_head, read_file, write_file
 from protocol.evidence_manifest import (
     ChainClaim,
     Manifest,
@@ -31,11 +33,13 @@ from protocol.evidence_manifest import (
     PartKind,
     Withheld,
     WithheldReason,
+    encode_manifest,
     part_ref,
 )
 from protocol.facts import Facts, encode_facts
 from protocol.ids import cose_key_bytes
 from protocol.receipts import Receipt, Stream, sign_receipt
+from protocol.vectors.annotate import annotate
 from protocol.vectors.story import (
     BOOT,
     CHAIN,
@@ -48,6 +52,8 @@ from protocol.vectors.story import (
 )
 
 MINUTE_US = 60_000_000
+_NAMES = ("version", "device", "interval", "sealed", "purpose", "chains", "withheld", "parts")
+_LABELS = dict(enumerate(_NAMES, 1))
 
 
 def example_parts() -> tuple[Part, ...]:
@@ -120,3 +126,33 @@ def example_manifest() -> Manifest:
 def example_file() -> bytes:
     """Return the sealed file."""
     return write_file(example_manifest(), example_parts(), RECEIPT_SIGNER)
+
+
+def refresh_spec(text: str) -> str:
+    """Return SPEC-evidence.md with its two worked examples written anew."""
+    data = example_file()
+    text = _put(text, "manifest", annotate(encode_manifest(example_manifest()), _LABELS))
+    text = _put(text, "file", "\n".join(_file_lines(data)))
+    return re.sub(r"The file, \d+ bytes:", f"The file, {len(data)} bytes:", text)
+
+
+def _put(text: str, name: str, block: str) -> str:
+    before, mark, rest = text.partition(f"```tbox evidence:{name}\n")
+    return before + mark + block + "\n```" + rest.partition("\n```")[2]
+
+
+def _file_lines(data: bytes) -> list[str]:
+    """Return the file as hex: each byte string's head with what it is, then its bytes."""
+    what = ("a key of the box", "the receipt", "the header of batch 1", "section 1 of batch 1")
+    strings = [(read_file(data).sign1.raw, "the seal, COSE_Sign1 of the manifest above")]
+    strings += [(part.data, name) for part, name in zip(example_parts(), what, strict=True)]
+    lines = [_beside(MAGIC[:1].hex(" "), f"text of {len(MAGIC) - 1} bytes")]
+    lines.append(_beside("  " + MAGIC[1:].hex(" "), MAGIC[1:].decode()))
+    for content, name in strings:
+        lines.append(_beside(bytes_head(len(content)).hex(" "), f"{len(content)} bytes: {name}"))
+        lines += [f"  {content[at : at + 24].hex(' ')}" for at in range(0, len(content), 24)]
+    return lines
+
+
+def _beside(hexes: str, comment: str) -> str:
+    return f"{hexes:<56} # {comment}"

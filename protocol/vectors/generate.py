@@ -27,6 +27,7 @@ from protocol.ids import cose_key_bytes
 from protocol.limits import FACTS_BYTES_MAX, SIGN1_BYTES_MAX
 from protocol.orders import OrderType
 from protocol.topics import Down, Up, down_topic, up_topic
+from protocol.vectors import evidence
 from protocol.vectors.annotate import annotate
 from protocol.vectors.good import good_messages
 from protocol.vectors.keys import NAMES, published_scalar, published_signer
@@ -40,6 +41,7 @@ from protocol.vectors.story import DEVICE
 
 FOLDER = Path(__file__).parent
 SPEC = FOLDER.parent / "SPEC.md"
+EVIDENCE = FOLDER.parent / "SPEC-evidence.md"
 
 _LONG_BYTES = 4_096
 _ZERO_RUN = re.compile(rb"\x00{64,}")
@@ -114,6 +116,7 @@ def main() -> None:
     for name, content in build().items():
         (FOLDER / name).write_text(render(content), encoding="utf-8")
     SPEC.write_text(refresh_spec(SPEC.read_text(encoding="utf-8")), encoding="utf-8")
+    EVIDENCE.write_text(evidence.refresh_spec(EVIDENCE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _example(found: re.Match[str]) -> str:
