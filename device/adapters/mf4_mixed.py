@@ -1,7 +1,7 @@
 """Records of an MF4 data group that has several kinds of them, walked one by one in the order of the file.
 
 Rules:
-- A payload that stands apart from its frame is found by the offset that the frame asks for.
+- A payload that stands apart from its frame is found by the offset that the frame asks for (`mf4_pairs`).
 - An id that is not known, or a payload of impossible length, is damage: reading goes on where `_RUN` records
   fit again. Where payloads then stand, nobody says; in a file in which each has followed its frame so far,
   the first frame behind the damage tells. In others such frames are left out and counted.
@@ -15,7 +15,6 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,8 @@ import numpy as np
 from device.acquisition.lot import FD_BYTES
 from device.adapters.log_errors import LogFault
 from device.adapters.mf4_data import Hole, stream
-from device.adapters.mf4_records import LENGTH_BYTES, Records, inline, payload_rows, with_payload
+from device.adapters.mf4_pairs import Pairs
+from device.adapters.mf4_records import LENGTH_BYTES, Records, inline, lengths_of, payload_rows, with_payload
 from protocol.limits import MF4_RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -35,24 +35,6 @@ if TYPE_CHECKING:
 
 _RUN = 12  # records that must fit behind damage: at worst one in three fits by chance, 12 do in 2 of 10^6
 _RUN_AT_END = 3  # as many are enough where the data ends
-_WAITING_MAX = 65_536  # payloads that wait for their frames; writers put them side by side
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Frames and payloads of one stream that wait for each other, and where the stream stands.
-
-    Attributes:
-        frames: By the offset they ask for: place, record id and bytes.
-        payloads: By their offset.
-        written: Offset of the next payload, None when damage made it unknown.
-        most: How many frames ever waited at once: 1 when each payload follows its frame.
-    """
-
-    frames: dict[int, tuple[int, int, bytes]]
-    payloads: dict[int, bytes]
-    written: int | None = 0
-    most: int = 0
 
 
 class MixedRecords:
@@ -72,14 +54,13 @@ class MixedRecords:
         # Bytes of a record by its id; -1 for a length and as many bytes.
         self._sizes = {key: -1 if kind.is_stream else kind.size for key, kind in group.kinds.items()}
         self._layouts = {key: kind.layout for key, kind in group.kinds.items() if kind.layout is not None}
-        self._streams = {key: _Waiting({}, {}) for key, size in self._sizes.items() if size < 0}
+        self._streams = {key: Pairs(errors, self._length_of) for key, size in self._sizes.items() if size < 0}
         # A stream of CAN payloads has none longer than a frame's; damage shows at once.
         can_streams = {layout.stream_record for layout in self._layouts.values()}
         self._most = {key: FD_BYTES if key in can_streams else MF4_RECORD_BYTES_MAX for key in self._streams}
         self._is_lost = False
         self._at = 0  # bytes of the stream before the buffer
         self._inline: dict[int, list[int]] = {}
-        self._apart: dict[int, list[tuple[int, bytes, bytes]]] = {}
 
     def pieces(self) -> Iterator[list[Records]]:
         """Yield all records, a few MB at a time."""
@@ -96,9 +77,8 @@ class MixedRecords:
                 self._lose()
         self._walk(buffer, is_end=True)
         yield from self._hand_over(buffer)
-        left = sum(len(waiting.frames) for waiting in self._streams.values())
-        if left:
-            self._errors.add(f"{left} frames without their payload", LogFault.DAMAGED, count=left)
+        for pairs in self._streams.values():
+            pairs.finish()
 
     # --- walking -------------------------------------------------------------------------------------------
 
@@ -174,13 +154,8 @@ class MixedRecords:
     def _lose(self) -> None:
         """Behind damage: nobody knows where the streams stand, and who waits, waits in vain."""
         self._is_lost = True
-        for waiting in self._streams.values():
-            if waiting.frames:
-                count = len(waiting.frames)
-                self._errors.add(f"{count} frames without their payload", LogFault.DAMAGED, count=count)
-            waiting.frames.clear()
-            waiting.payloads.clear()
-            waiting.written = None
+        for pairs in self._streams.values():
+            pairs.lose()
 
     # --- frames and their payloads -------------------------------------------------------------------------
 
@@ -188,7 +163,7 @@ class MixedRecords:
         record_id = self._id(buffer, place)
         body = place + self._id_bytes
         if self._sizes[record_id] < 0:
-            self._note_payload(self._streams[record_id], buffer[body + LENGTH_BYTES : stop])
+            self._streams[record_id].payload(buffer[body + LENGTH_BYTES : stop])
             return
         layout = self._layouts.get(record_id)
         if layout is None:
@@ -196,58 +171,28 @@ class MixedRecords:
         if layout.offset is None or layout.stream_record is None:
             self._inline.setdefault(record_id, []).append(body)
             return
-        waiting = self._streams.get(layout.stream_record)
-        if waiting is None:
+        pairs = self._streams.get(layout.stream_record)
+        if pairs is None:
             return
         record = buffer[body:stop]
         field = layout.offset
         word = int.from_bytes(record[field.byte : field.byte + 8], "little")
         asked = word >> field.bit & ((1 << field.bits) - 1)
-        if waiting.written is None:
-            if waiting.most != 1:  # in this file a payload may belong to an earlier frame
-                self._errors.add("a frame behind damage whose payload cannot be told", LogFault.DAMAGED)
-                return
-            waiting.written = asked
-        entry = (self._at + place, record_id, record)
-        payload = waiting.payloads.pop(asked, None)
-        if payload is not None:
-            waiting.most = max(waiting.most, 2)  # payloads stand before their frames here
-            self._settle(entry, payload)
-            return
-        waiting.frames[asked] = entry
-        waiting.most = max(waiting.most, len(waiting.frames))
-        self._bound(waiting.frames)
+        pairs.frame(asked, (self._at + place, record_id, record))
 
-    def _note_payload(self, waiting: _Waiting, payload: bytes) -> None:
-        if waiting.written is None:
-            return  # its frame was lost with the damage
-        entry = waiting.frames.pop(waiting.written, None)
-        if entry is not None:
-            self._settle(entry, payload)
-        elif waiting.frames and waiting.most == 1:  # the frame before it asks for another one
-            self._errors.add("a frame whose payload cannot be told", LogFault.DAMAGED)
-            waiting.frames.clear()
-            waiting.written = None
-            return
-        else:
-            waiting.payloads[waiting.written] = payload
-            self._bound(waiting.payloads)
-        waiting.written += LENGTH_BYTES + len(payload)
-
-    def _bound(self, waiting: dict[int, bytes] | dict[int, tuple[int, int, bytes]]) -> None:
-        if len(waiting) > _WAITING_MAX:
-            del waiting[next(iter(waiting))]
-            self._errors.add("a frame and a payload that do not find each other", LogFault.DAMAGED)
-
-    def _settle(self, entry: tuple[int, int, bytes], payload: bytes) -> None:
-        place, record_id, record = entry
-        self._apart.setdefault(record_id, []).append((place, record, payload))
+    def _length_of(self, record_id: int, record: bytes) -> int:
+        """Return how many payload bytes a record says it has."""
+        rows = np.frombuffer(record, np.uint8).reshape(1, -1)
+        return int(lengths_of(self._layouts[record_id], rows)[0])
 
     # --- handing over --------------------------------------------------------------------------------------
 
     def _hand_over(self, buffer: bytes) -> Iterator[list[Records]]:
         inline, self._inline = self._inline, {}
-        apart, self._apart = self._apart, {}
+        apart: dict[int, list[tuple[int, bytes, bytes]]] = {}
+        for pairs in self._streams.values():
+            for place, record_id, record, payload in pairs.take():
+                apart.setdefault(record_id, []).append((place, record, payload))
         found = [self._inline_records(key, buffer, bodies) for key, bodies in inline.items()]
         found += [self._apart_records(key, entries) for key, entries in apart.items()]
         found = [records for records in found if len(records.rows)]

@@ -1,6 +1,7 @@
 """Recorded logs of other tools: the same frames that the reference readers find, exactly."""
 
 import gzip
+from collections import Counter
 from pathlib import Path
 
 import can
@@ -153,3 +154,19 @@ def test_a_packed_log_has_the_frames_of_the_log(test_data: Path, tmp_path: Path,
     packed = tmp_path / f"{Path(name).name}.gz"
     packed.write_bytes(gzip.compress((test_data / "can" / name).read_bytes()))
     assert ours(packed) == ours(test_data / "can" / name)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("lost_at", [38_845, 85_368, 100_833])
+def test_thirteen_lost_bytes_of_a_recording_give_no_frame_the_payload_of_another(
+    test_data: Path, tmp_path: Path, lost_at: int
+) -> None:
+    path = test_data / "can/css_mf4/gnss_uds_64s.mf4"
+    whole, data = Counter(ours(path)), bytearray(path.read_bytes())
+    del data[lost_at : lost_at + 13]
+    torn = tmp_path / "torn.mf4"
+    torn.write_bytes(data)
+    reader = LogReader(torn)
+    found = Counter(frames_of(reader.lots()))
+    assert not found - whole
+    assert 1 <= (whole - found).total() <= reader.errors.count <= 3
