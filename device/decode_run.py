@@ -159,7 +159,7 @@ def _decode(
 ) -> None:
     for lot in account.reader.lots():
         if account.first_us is None:
-            first_us = int(lot.t_us[0])
+            first_us = int(lot.t_us[0])  # lots come in the order of their first frames: it is the log's first
             account.shift_us = 0 if start_us is None else start_us - first_us
             account.first_us = first_us + account.shift_us
         if bus is None or lot.bus == bus:

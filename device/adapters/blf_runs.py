@@ -63,13 +63,14 @@ def run_at(data: bytes, start: int) -> NDArray[np.void] | None:
 
 
 def lots_of_run(messages: NDArray[np.void], start_us: int) -> Iterator[FrameLot]:
-    """Yield the messages as one lot a bus.
+    """Yield the messages as one lot a bus, buses in order of appearance.
 
     Args:
         messages: As `run_at` returns them, stamps up to `STAMP_MAX`.
         start_us: What their times count from.
     """
-    for channel in np.unique(messages["channel"]).tolist():
+    channels, first = np.unique(messages["channel"], return_index=True)
+    for channel in channels[first.argsort()].tolist():
         part = messages[messages["channel"] == channel]
         stamp = part["stamp"].astype(np.int64)
         is_remote = (part["flags"] & _REMOTE) != 0

@@ -3,8 +3,9 @@
 Rules:
 - The content decides what a log is (`log_recognise`); candump is read as columns, the other texts line by
   line, BLF by containers, MF4 by records. All but MF4 may be packed with gzip and may come through a pipe.
-- Lots are bounded (`LOT_FRAMES_MAX`), one bus each, in the order of the log; times are µs of its own clock,
-  an epoch where the log has one (`clock`).
+- Lots are bounded (`LOT_FRAMES_MAX`), one bus each, in the order of the log: of lots that are read
+  together, the one whose first frame stands first comes first. So the first frame of all is the log's.
+- Times are µs of its own clock, an epoch where the log has one (`clock`).
 - A log that is torn or odd in places yields what can be read; each bad place is counted by cause, the first
   of each cause with its line or byte. A log that ends in the middle of something says so.
 - A file that is missing, unreadable, or in which nothing looks like a log raises `LogError`.
@@ -169,17 +170,21 @@ class LogReader:
                 note_bad_line(batch, row, f"has {len(line)} bytes or more", LogFault.OVERLONG, self.errors)
             elif line:
                 note_bad_line(batch, row, "is no candump frame", LogFault.NO_FRAME, self.errors)
-        for index, bus in enumerate(parsed.bus_names):
-            rows = (parsed.is_frame & (parsed.bus == index)).nonzero()[0]
-            if len(rows):
-                yield FrameLot(
-                    bus=bus,
-                    t_us=parsed.t_us[rows],
-                    can_id=parsed.can_id[rows],
-                    flags=parsed.flags[rows],
-                    length=parsed.length[rows],
-                    data=np.ascontiguousarray(parsed.data[rows, : parsed.width]),
-                )
+        by_bus = [
+            ((parsed.is_frame & (parsed.bus == index)).nonzero()[0], bus)
+            for index, bus in enumerate(parsed.bus_names)
+        ]
+        for rows, bus in sorted(
+            ((rows, bus) for rows, bus in by_bus if len(rows)), key=lambda pair: int(pair[0][0])
+        ):
+            yield FrameLot(
+                bus=bus,
+                t_us=parsed.t_us[rows],
+                can_id=parsed.can_id[rows],
+                flags=parsed.flags[rows],
+                length=parsed.length[rows],
+                data=np.ascontiguousarray(parsed.data[rows, : parsed.width]),
+            )
 
     # --- binary --------------------------------------------------------------------------------------------
 

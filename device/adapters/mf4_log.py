@@ -217,7 +217,9 @@ def _merged(streams: list[Iterator[Frames]]) -> Iterator[Frames]:
 
 
 def _lots(frames: Frames) -> Iterator[FrameLot]:
-    for bus in np.unique(frames.bus).tolist():
+    """Yield frames as one lot a bus, buses in order of appearance."""
+    buses, earliest = np.unique(frames.bus, return_index=True)
+    for bus in buses[earliest.argsort()].tolist():
         part = frames.take(frames.bus == bus)
         is_narrow = int(part.length.max(initial=0)) <= CLASSIC_BYTES
         width = CLASSIC_BYTES if is_narrow else FD_BYTES
