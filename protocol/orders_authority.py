@@ -126,7 +126,7 @@ def read_snapshot(data, known, verify, feed=None):
     fields, payload, signers = _read_signed("authority", data)
     keys, threshold = fields[6], fields[7]
     names = [cose_sign.thumbprint(key) for key in keys]
-    if len(set(names)) != len(names) or threshold > len(names) or root_role(fields[2]) is None:
+    if len(set(names)) != len(names) or threshold > len(names):
         raise AuthorityError("BAD_ENCODING")
     if fields[2] != known.issuer:
         raise AuthorityError("WRONG_DEVICE")

@@ -152,3 +152,25 @@ def test_a_release_is_not_stopped_by_any_doubt_about_time_or_metadata() -> None:
         {"mode": 2},
     ):
         assert answer(good_orders()["unlock/checker"][0], device(changes)) == ("ACCEPT", "OK"), changes
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "wanted"),
+    [("lock", {}, 3), ("bench", COMMISSIONING, 2), ("bind/ticket", COMMISSIONING, 3)],
+)
+def test_every_signature_is_counted_the_ticket_s_too(name: str, changes: dict[str, Any], wanted: int) -> None:
+    message = good_orders()[name][0]
+    assert answer(message, device({**changes, "signatures_left": wanted})) == ("ACCEPT", "OK")
+    assert answer(message, device({**changes, "signatures_left": wanted - 1})) == ("LINK", "BUSY")
+
+
+def test_a_go_token_takes_one_signature_of_those_left() -> None:
+    at = device({"signatures_left": 5})
+    assert go_answer(good_documents()["go"], at) == ("GO", "OK")
+    assert at.signatures_left == 4
+
+
+def test_before_the_first_order_prev_is_zeros() -> None:
+    order = sign_order(restricting(OrderType.LOCK) | {21: bytes(32)}, *lock_signers())
+    assert answer(order, device({"prev": orders_reader.NO_PREV.hex()})) == ("ACCEPT", "OK")
+    assert orders_reader.Device(bytes(32), bytes(64)).prev == bytes(32)
