@@ -152,6 +152,7 @@ def _fields() -> Iterator[Tried]:
         ("type-10", unlock | {3: 10}),
     ):
         yield reject(f"field/{name}", "UNSUPPORTED", signed(order, signer("ombuds")))
+    yield reject("field/type-6-by-the-gate", "UNSUPPORTED", signed(unlock | {3: 6}, signer("gate")))
 
 
 def _signatures() -> Iterator[Tried]:
