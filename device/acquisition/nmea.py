@@ -1,8 +1,9 @@
 r"""NMEA 0183 bytes to fixes, one for each epoch of the receiver.
 
 Rules:
-- A sentence counts only whole: `$…*HH` with a checksum that matches and values the parser accepts. All else
-  is counted as garbled and never becomes a position. Bytes may be torn anywhere between two calls.
+- A sentence counts only whole: `$…*HH` with a checksum that matches and values that can be, written as the
+  standard says (`nmea_fields`). All else is counted as garbled and never becomes a position. Bytes may be
+  torn anywhere between two calls.
 - Binary protocols between sentences are skipped and counted as foreign bytes. A `$` in them is no sentence:
   the address after it would be text.
 - RMC, GGA, GNS, GLL, ZDA, GSA, GSV and VTG of every satellite talker are read; other sentences, and those of
@@ -38,10 +39,13 @@ from pynmeagps.nmeatypes_core import NMEA_MSGIDS
 
 from device.acquisition.gnss import GarbledError, GnssCounts
 from device.acquisition.nmea_epoch import Epoch
+from device.acquisition.nmea_fields import fields_of
 from device.acquisition.nmea_timed import TIMED, Timed, are_one_instant, field_of
 from protocol.limits import NMEA_SENTENCE_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pynmeagps import NMEAMessage
 
     from protocol.fixes import Fix
@@ -60,9 +64,6 @@ _END = re.compile(rb"[$\n]")
 # Talker and identifier: shorter ones are not a sentence, and all of it is text.
 _HEADER_CHARS = 5
 _ADDRESS = re.compile(rb"\$[ -~]{1,5}")
-
-# A hemisphere is a letter: a degree with a sign as well (seen in GLL of a UM981) can mean either one.
-_SIGNED = re.compile(rb",-\d{3,}(\.\d*)?,[NSEW],")
 
 # Two flips of one bit cancel out in the checksum; most of them leave a control character.
 _TEXT = re.compile(rb"[ -~]+")
@@ -142,17 +143,19 @@ class NmeaReader:
                 else:
                     self.counts.unknown += 1
                 return []
-            fixes = self._place(_parse(content), talker, kind, t_us)
+            fixes = self._place(_parse(content), fields_of(content, kind), talker, kind, t_us)
         except GarbledError:
             self.counts.garbled += 1
             return []
         self.counts.parsed += 1
         return fixes
 
-    def _place(self, message: NMEAMessage, talker: str, kind: str, t_us: int) -> list[Fix]:
+    def _place(
+        self, message: NMEAMessage, fields: Mapping[str, str], talker: str, kind: str, t_us: int
+    ) -> list[Fix]:
         """Put a parsed sentence into its epoch; a timed one of another time ends the open epoch first."""
         if kind in TIMED:
-            said = Timed.of(message, talker, kind)
+            said = Timed.of(message, fields, talker, kind)
             is_over = self._ends_epoch(said)
             if kind == "GLL" and ((is_over and self._has_better()) or field_of(message, "status") == ""):
                 return []  # before NMEA 2.0 a GLL did not say whether it is valid: nobody can tell
@@ -215,10 +218,8 @@ def _parse(content: bytes) -> NMEAMessage:
     """Return the parser's message, its talker made GN: the parser does not know them all.
 
     Raises:
-        GarbledError: The parser refuses a value, or a coordinate has a sign.
+        GarbledError: The parser refuses a value.
     """
-    if _SIGNED.search(content):
-        raise GarbledError
     renamed = b"GN" + content[2:]
     try:
         message = NMEAReader.parse(b"$%b*%02X" % (renamed, _checksum(renamed)), validate=VALMSGID)

@@ -3,8 +3,9 @@
 Rules:
 - A place counts only when the receiver measured it: RMC and GLL valid and neither estimated, manual nor
   simulated; GGA of quality 1 to 5; GNS with at least one system that measured. ZDA says time and date only.
-- Values that cannot be (a latitude of 95 degrees, a hemisphere that is missing, a negative speed) raise
-  `GarbledError` before anything is taken over, whatever the checksum said.
+- Values that cannot be (a latitude of 95 degrees, a hemisphere that is missing, 31 February) raise
+  `GarbledError` before anything is taken over, whatever the checksum said. How each field must be written is
+  `nmea_fields`' to know.
 - Altitude is above mean sea level, speed is as the sentence has it (knots), all else in degrees.
 
 It joins nothing: `nmea_epoch` does.
@@ -19,8 +20,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from device.acquisition.gnss import GarbledError
+from device.acquisition.nmea_fields import require_place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pynmeagps import NMEAMessage
 
 TIMED: Final = frozenset({"RMC", "GGA", "GNS", "GLL", "ZDA"})
@@ -35,7 +39,6 @@ _LAT_MAX, _LON_MAX = 90, 180
 
 # Nothing a receiver reports comes near it: altitude in metres, speed in knots, degrees. Refuses infinity too.
 _NUMBER_MAX = 1e6
-_SPEEDS = frozenset({"spd", "sogk", "sogn"})
 
 _EPOCH_OF_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY_US = 86_400_000_000
@@ -68,24 +71,28 @@ class Timed:
     numbers: dict[str, float]
 
     @classmethod
-    def of(cls, message: NMEAMessage, talker: str, kind: str) -> Self:
+    def of(cls, message: NMEAMessage, fields: Mapping[str, str], talker: str, kind: str) -> Self:
         """Read a sentence.
 
         Args:
             message: As the parser gives it.
+            fields: The same as it is written.
             talker: Two letters.
             kind: One of `TIMED`.
 
         Raises:
-            GarbledError: It claims a fix and its coordinates are missing or impossible, or a number is.
+            GarbledError: It claims a fix and has no coordinates, or they, its date or a number cannot be.
         """
         time = field_of(message, "time")
-        lat_e7, lon_e7 = _coordinates(message) if _is_measured(message, kind) else (None, None)
+        lat_e7, lon_e7 = _coordinates(message, fields) if _is_measured(message, kind) else (None, None)
+        date = _date(message, kind)
+        if lat_e7 is not None and date is None and "date" in fields:
+            raise GarbledError
         return cls(
             kind=kind,
             name=talker + kind,
             time_us=_us_of_day(time) if isinstance(time, dt.time) else None,
-            utc_us=_utc_us(_date(message, kind), time),
+            utc_us=_utc_us(date, time),
             lat_e7=lat_e7,
             lon_e7=lon_e7,
             numbers=numbers_of(message, ("HDOP", "alt", "spd", "cog", "numSV")),
@@ -113,14 +120,13 @@ def numbers_of(message: NMEAMessage, names: tuple[str, ...]) -> dict[str, float]
     """Return the fields that hold a number.
 
     Raises:
-        GarbledError: One is not finite, absurdly large, or a negative speed.
+        GarbledError: One is not finite, or absurdly large.
     """
     numbers: dict[str, float] = {}
     for name in names:
         value = field_of(message, name)
         if isinstance(value, int | float):
-            least = 0 if name in _SPEEDS else -_NUMBER_MAX
-            if not least <= value < _NUMBER_MAX:
+            if not -_NUMBER_MAX <= value < _NUMBER_MAX:
                 raise GarbledError
             numbers[name] = value
     return numbers
@@ -139,17 +145,17 @@ def _is_measured(message: NMEAMessage, kind: str) -> bool:
             return False
 
 
-def _coordinates(message: NMEAMessage) -> tuple[int, int]:
+def _coordinates(message: NMEAMessage, fields: Mapping[str, str]) -> tuple[int, int]:
     """Return latitude and longitude in 1e-7 degree.
 
     Raises:
         GarbledError: They are missing, without a hemisphere, or not on the globe.
     """
+    require_place(fields)
     lat, lon = field_of(message, "lat"), field_of(message, "lon")
     if not isinstance(lat, float) or not isinstance(lon, float):
         raise GarbledError
-    is_signed = field_of(message, "NS") in {"N", "S"} and field_of(message, "EW") in {"E", "W"}
-    if not is_signed or not abs(lat) <= _LAT_MAX or not abs(lon) <= _LON_MAX:
+    if not abs(lat) <= _LAT_MAX or not abs(lon) <= _LON_MAX:
         raise GarbledError
     return round(lat * 1e7), round(lon * 1e7)
 

@@ -163,6 +163,46 @@ def test_speed_comes_from_vtg_when_rmc_has_none() -> None:
         GGA.replace(",08,", ",zz,"),
         GGA.replace("36.3", "inf"),
         GSA.replace(",A,3,", ",A,9,"),
+        RMC.replace("5327.04024", "5399.04024"),
+        RMC.replace("5327.04024", "5360.00000"),
+        RMC.replace("5327.04024", "5327.04_24"),
+        RMC.replace("5327.04024", "5327"),
+        RMC.replace("5327.04024", "327.04024"),
+        RMC.replace("00214.41560", "00260.41560"),
+        RMC.replace("00214.41560", "0214.41560"),
+        RMC.replace("00214.41560", "00_14.41560"),
+        RMC.replace("00214.41560", "18000.00001"),
+        RMC.replace("102929.00", "250000.00"),
+        RMC.replace("102929.00", "106029.00"),
+        RMC.replace("102929.00", "102960.00"),
+        RMC.replace("102929.00", "235961.00"),
+        RMC.replace("102929.00", "10292_.00"),
+        RMC.replace("102929.00", "9292"),
+        RMC.replace("070321", "310221"),
+        RMC.replace("070321", "0703_1"),
+        RMC.replace("77.52", "400"),
+        RMC.replace("77.52", "360.01"),
+        RMC.replace("77.52", "-10"),
+        RMC.replace("0.273", "0.2_3"),
+        RMC.replace("0.273", " 0.273"),
+        GGA.replace("5327.04024", "5399.04024"),
+        GGA.replace("102929.00", "240000.00"),
+        GGA.replace("36.3,M", "119.1,f"),
+        GGA.replace("36.3,M", "36.3,"),
+        GGA.replace("36.3", "3_6.3"),
+        GGA.replace("36.3", "+36.3"),
+        GGA.replace(",08,", ",0_8,"),
+        GGA.replace(",08,", ",-8,"),
+        GGA.replace("1.16", "-1.16"),
+        GSA.replace("1.16", "1_6"),
+        GSA.replace(",17,", ",1_7,"),
+        GSV.replace(",03,", ",0_3,"),
+        "GPGSV,1,1,-3",
+        VTG.replace("77.52", "400"),
+        VTG.replace("77.52,T", "77.52,M"),
+        VTG.replace("0.273,N", "0.273,K"),
+        VTG.replace("0.506,K", "0.506,N"),
+        VTG.replace("0.506", "-0.506"),
         "GPRMC,102929.00,A,5327.04024,N",
         "GPGSA",
         "GPGSA,A",
@@ -173,6 +213,37 @@ def test_impossible_values_with_a_good_checksum_are_garbled(impossible: str) -> 
     reader.feed(sentence(impossible), 0)
     assert reader.flush() == []
     assert reader.counts.garbled == 1
+
+
+@pytest.mark.parametrize("kind", ["GGA", "GNS", "GLL"])
+def test_sixty_minutes_of_arc_are_garbled_in_every_sentence_with_a_place(kind: str) -> None:
+    said = {
+        "GGA": GGA,
+        "GNS": "GNGNS,102929.00,5327.04024,N,00214.41560,W,AN,09,1.20,36.4,48.5,,",
+        "GLL": "GPGLL,5327.04024,N,00214.41560,W,102929.00,A,A",
+    }[kind]
+    for wrong in (said.replace("5327", "5360"), said.replace("00214", "00299")):
+        reader = NmeaReader()
+        reader.feed(sentence(wrong), 0)
+        assert (reader.flush(), reader.counts.garbled) == ([], 1)
+
+
+def test_the_outermost_values_that_can_be_are_read() -> None:
+    [pole] = read(
+        RMC.replace("5327.04024", "9000.00000")
+        .replace("00214.41560", "18000.00000")
+        .replace("77.52", "360.0")
+    )
+    assert (pole.lat_e7, pole.lon_e7, pole.course_cdeg) == (900_000_000, -1_800_000_000, 0)
+    [last] = read(RMC.replace("5327.04024", "5359.99999").replace("102929.00", "235959.999999"))
+    assert (last.lat_e7, last.utc_us) == (539_999_998, 1_615_161_599_999_999)
+    [below_the_sea] = read(RMC, GGA.replace("36.3", "-30.40"))
+    assert below_the_sea.alt_mm == -30_400
+
+
+def test_a_lost_fix_stays_one_though_its_coordinates_and_date_are_no_place_and_no_day() -> None:
+    void = "GPRMC,235946.005,V,8960.000000,N,00000.000000,E,0.000,0.00,000000,,,N"
+    assert read(void) == [Fix(t_us=1_000, mode=1)]
 
 
 @pytest.mark.parametrize(
