@@ -217,7 +217,7 @@ def _report(said: Mapping[str, object], t_us: int) -> _Report:
         raise GarbledError
     utc_us = _utc_us(time)
     place = _coordinates(said)
-    speed, course = _number(said, "speed", least=0), _number(said, "track", least=0)
+    speed, course = _number(said, "speed", least=0), _number(said, "track", least=0, most=360)
     alt = _number(said, "altMSL")
     if alt is None:
         alt = _number(said, "alt")  # above mean sea level before gpsd 3.20

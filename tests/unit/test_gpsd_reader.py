@@ -103,6 +103,8 @@ def test_an_older_gpsd_s_altitude_is_read() -> None:
         tpv(mode=None),
         tpv(speed=-1),
         tpv(speed=1e30),
+        tpv(track=400),
+        tpv(track=-10),
         tpv(time="yesterday"),
         tpv(time="2026-11-24T10:00:00"),
         tpv(time="2026-11-24T10:00:00+02:00"),
