@@ -76,13 +76,18 @@ class GpsdSettings:
         """Read `gpsd://host[:port][/device/path]`.
 
         Raises:
-            ValueError: it is none, or not on this machine; the text says what to write.
+            ValueError: it is none, or not on this machine, or has credentials; the text says what to write,
+                and no password.
 
         Example:
             >>> GpsdSettings.from_url("gpsd://127.0.0.1/dev/ttyUSB1")
             GpsdSettings(host='127.0.0.1', port=2947, device='/dev/ttyUSB1')
         """
         parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise ValueError(
+                "gpsd knows no user and no password: gpsd://127.0.0.1:2947/dev/ttyUSB1 is expected"
+            )
         try:
             port = parts.port
         except ValueError as failure:

@@ -200,15 +200,22 @@ def _gnss(top: Section, problems: list[str]) -> GnssSettings | GpsdSettings | No
         return None
     section = top.section("gnss")
     if section.has("source"):
-        source = section.text("source", None) or ""
-        section.finish()  # a port or baud rate beside it is a problem: gpsd has the receiver
+        source = section.text("source", None)
+        for key in ("port", "baudrate"):
+            section.refuse(key, "not beside source, for gpsd has the receiver: keep one of the two")
+        section.finish()
+        if source is None:
+            return None
         try:
             return GpsdSettings.from_url(source)
         except ValueError as failure:
             problems.append(f"gnss.source: {failure}")
             return None
+    port = section.text("port", None) or ""
+    if port.lower().startswith("gpsd:"):
+        problems.append("gnss.port: a serial device is expected; write the address of gpsd as source instead")
     settings = GnssSettings(
-        port=section.text("port", None) or "",
+        port=port,
         baudrate=section.integer("baudrate", 9_600, low=300, high=4_000_000),
     )
     section.finish()

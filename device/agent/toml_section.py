@@ -34,6 +34,12 @@ class Section:
         """Whether the key is there and not yet read."""
         return key in self._values
 
+    def refuse(self, key: str, why: str) -> None:
+        """Note a key that is known and has no place here; nothing when it is not there."""
+        if self.has(key):
+            del self._values[key]
+            self._wrong(key, why)
+
     def text(self, key: str, default: str | None) -> str | None:
         """Return a text; an empty default stands for "none", a None default for "must be there"."""
         value = self._values.pop(key, default)

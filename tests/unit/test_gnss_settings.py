@@ -42,15 +42,35 @@ def test_gpsd_is_an_address_on_this_machine_and_perhaps_a_device(source: str, se
         ("gpsd:///dev/ttyUSB1", "is expected"),
         ("gpsd://127.0.0.1:99999", "1…65535"),
         ("gpsd://127.0.0.1:0", "is expected"),
+        ("gpsd://fleet:secret@127.0.0.1", "no user and no password"),
+        ("gpsd://fleet@127.0.0.1:2947/dev/ttyUSB1", "no user and no password"),
+        ("gpsd://fleet:secret@127.0.0.1:99999", "no user and no password"),
         ("", "a text is expected"),
     ],
 )
 def test_any_other_source_is_a_problem_that_says_what_to_write(source: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         gnss(source=source)
-    assert any(problem in said for said in caught.value.problems)
+    [said] = caught.value.problems
+    assert problem in said
+    assert "secret" not in said
 
 
-def test_a_source_and_a_port_together_are_a_problem() -> None:
-    with pytest.raises(ConfigError, match="port"):
-        gnss(source="gpsd://127.0.0.1", port="/dev/ttyUSB1")
+@pytest.mark.parametrize(("key", "value"), [("port", "/dev/ttyUSB1"), ("baudrate", 9_600)])
+def test_what_belongs_to_a_serial_line_has_no_place_beside_a_source(key: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        gnss(source="gpsd://127.0.0.1", **{key: value})
+    [said] = caught.value.problems
+    assert said.startswith(f"gnss.{key}: not beside source")
+
+
+@pytest.mark.parametrize(
+    "port", ["gpsd://127.0.0.1:2947/dev/ttyUSB1", "GPSD://localhost", "gpsd://fleet:secret@localhost"]
+)
+def test_an_address_of_gpsd_is_no_serial_port_and_the_problem_names_the_right_key(port: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        gnss(port=port)
+    [said] = caught.value.problems
+    assert said.startswith("gnss.port:")
+    assert "as source" in said
+    assert "secret" not in said
