@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import update
 
 from backend.domain.access import Role
 from backend.store.batches import BATCH, BATCH_SECTION
-from protocol.batch import Gap, GapCause, Loss, LossCause, Section
+from protocol.batch import EndedLoss, Gap, GapCause, Loss, LossCause, Origin, OriginKind, Section
 from protocol.fixes import Fix
 from protocol.ids import BootId
 from protocol.signals import GroupRows
@@ -396,6 +397,32 @@ def test_chains_say_what_is_stored_lost_and_missing(world: World) -> None:
     (shown,) = world.pages("/chains")
     assert shown["stored"] == [[1, 1], [3, 3], [6, 6]]
     assert (shown["lost"], shown["holes"], shown["upto"]) == ([[2, 2]], [[4, 5]], 3)
+
+
+def test_what_a_later_chain_declares_lost_is_shown_with_both_chains(world: World) -> None:
+    chain = world.box.chain()
+    batches = chain.many(6)
+    lost = EndedLoss(chain=chain.chain, first=2, last=3, cause=LossCause.RESEALED)
+    later = world.box.chain(seed=2, origin=Origin(kind=OriginKind.CONFLICT, last_head=None))
+    world.take(batches[0], batches[5], later.next(ended_losses=(lost,)))
+    ended, _ = world.pages("/chains")
+    assert (ended["lost"], ended["lost_by_later_chains"]) == ([], [[2, 3]])
+    assert (ended["holes"], ended["upto"]) == ([[4, 5]], 1)
+    one, _, declaring = world.pages("/batches")
+    assert one["ended_losses"] == []
+    assert declaring["losses"] == []
+    shown = {"chain": chain.chain.hex(), "first": 2, "last": 3, "cause": "resealed"}
+    assert declaring["ended_losses"] == [shown]
+
+
+def test_every_cause_of_a_loss_is_named_in_the_document(world: World) -> None:
+    schemas = world.client.get("/openapi.json").json()["components"]["schemas"]
+    named = {
+        name: set(re.findall(r"`(\w+)`", schemas[name]["properties"]["cause"]["description"]))
+        for name in ("LossOut", "EndedLossOut")
+    }
+    every = {cause.name.lower() for cause in LossCause}
+    assert named == {"LossOut": every - {"resealed"}, "EndedLossOut": every}
 
 
 def test_integrity_events_are_listed_in_pages(world: World) -> None:

@@ -40,7 +40,8 @@ _BATCH_EXAMPLE: dict[str, JsonValue] = {
     "counts": {"frames_received": 812, "frames_decoded": 800, "samples": 1600, "fixes": 10, "rows": 800},
     "drops": {"unknown_id": 12},
     "gaps": [],
-    "losses": [],
+    "losses": [{"first": 3, "last": 4, "cause": "quota"}],
+    "ended_losses": [{"chain": "02" * 16, "first": 41, "last": 42, "cause": "resealed"}],
     "origin": None,
     "sections": [
         {"section": "facts", "state": "PRESENT", "size": 420, "sha256": "6c" * 32, "erased_at": None}
@@ -70,11 +71,23 @@ class GapOut(BaseModel):
 
 
 class LossOut(BaseModel):
-    """Batches the box declares lost."""
+    """Batches of this chain that the box declares lost."""
 
     first: int = Field(description="First number.")
     last: int = Field(description="Last number.")
     cause: str = Field(description="`quota`, `storage`, `refused`, `damaged`.")
+
+
+class EndedLossOut(BaseModel):
+    """Batches of a chain that the box has ended, which will never come under these numbers."""
+
+    chain: str = Field(description="The ended chain's id, hex.")
+    first: int = Field(description="First number.")
+    last: int = Field(description="Last number.")
+    cause: str = Field(
+        description="`quota`, `storage`, `refused`, `damaged`, or `resealed`: what they held was sealed again"
+        " in a later chain."
+    )
 
 
 class VerificationOut(BaseModel):
@@ -107,7 +120,8 @@ class BatchOut(BaseModel):
     counts: dict[str, int] = Field(description="Frames, samples, fixes and rows, as the box counted.")
     drops: dict[str, int] = Field(description="What was left out, by cause.")
     gaps: list[GapOut] = Field(description="Declared gaps.")
-    losses: list[LossOut] = Field(description="Declared losses.")
+    losses: list[LossOut] = Field(description="Declared losses of this chain.")
+    ended_losses: list[EndedLossOut] = Field(description="Declared losses of chains that the box has ended.")
     origin: str | None = Field(description="Why the chain begins, on its first batch.")
     sections: list[SectionOut] = Field(description="Every section the header commits to.")
     state: str = Field(description="`done`, `pending`, `undecodable`, `untimed`, `unreadable`.")
@@ -135,6 +149,7 @@ class BatchOut(BaseModel):
             drops=_drops(checked),
             gaps=_gaps(checked),
             losses=_losses(checked),
+            ended_losses=_ended_losses(checked),
             origin=_origin(checked),
             sections=[
                 SectionOut(
@@ -190,6 +205,18 @@ def _losses(checked: CheckedBatch) -> list[LossOut]:
     return [
         LossOut(first=loss.first, last=loss.last, cause=cause_name(LossCause, loss.cause))
         for loss in (checked.header.losses if checked.header is not None else ())
+    ]
+
+
+def _ended_losses(checked: CheckedBatch) -> list[EndedLossOut]:
+    return [
+        EndedLossOut(
+            chain=loss.chain.hex(),
+            first=loss.first,
+            last=loss.last,
+            cause=cause_name(LossCause, loss.cause),
+        )
+        for loss in (checked.header.ended_losses if checked.header is not None else ())
     ]
 
 

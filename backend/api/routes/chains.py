@@ -37,6 +37,7 @@ class ChainOut(BaseModel):
                     "stored_count": 812,
                     "stored": [[1, 812]],
                     "lost": [],
+                    "lost_by_later_chains": [],
                     "holes": [],
                     "refused": {},
                 }
@@ -48,11 +49,17 @@ class ChainOut(BaseModel):
     opened_at: datetime | None = Field(description="When its first batch was stored; null before that.")
     first_received_at: UtcTime
     last_received_at: UtcTime
-    upto: int = Field(description="Highest stored number with nothing missing below it.")
+    upto: int = Field(description="Highest stored number below which all is stored or in `lost`.")
     stored_count: int = Field(description="How many batches are stored.")
     stored: list[tuple[int, int]] = Field(description="Ranges of stored numbers.")
-    lost: list[tuple[int, int]] = Field(description="Ranges the box declared lost.")
-    holes: list[tuple[int, int]] = Field(description="Ranges below the highest that nobody has declared.")
+    lost: list[tuple[int, int]] = Field(description="Ranges that batches of this chain declare lost.")
+    lost_by_later_chains: list[tuple[int, int]] = Field(
+        description="Ranges that later chains of the box declare lost, after it had ended this one: no holes,"
+        " and no part of `upto`. A batch that comes after all and proves itself is in `stored` as well."
+    )
+    holes: list[tuple[int, int]] = Field(
+        description="Ranges below the highest that are neither stored nor declared lost by any chain."
+    )
     refused: dict[int, str] = Field(description="Refused numbers that are missing, with their code.")
 
     @classmethod
@@ -68,6 +75,7 @@ class ChainOut(BaseModel):
             stored_count=state.stored.total,
             stored=list(state.stored.pairs[:_RANGES_SHOWN]),
             lost=list(state.lost.pairs[:_RANGES_SHOWN]),
+            lost_by_later_chains=list(state.lost_later.pairs[:_RANGES_SHOWN]),
             holes=list(state.holes[:_RANGES_SHOWN]),
             refused={seq: cause_name(RefusalCode, code) for seq, code in state.refused.items()},
         )
