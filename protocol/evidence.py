@@ -21,7 +21,7 @@ from protocol.envelope import Kind, open_sign1, verify_sign1
 from protocol.errors import ProtocolError, Reject
 from protocol.evidence_chains import check_chain, check_origins, check_sections
 from protocol.evidence_file import EvidenceFile, FoundPart, NotEvidenceError, PartState, read_file
-from protocol.evidence_ledger import Ledger, SignedBatch
+from protocol.evidence_ledger import Ledger, Place, SignedBatch
 from protocol.evidence_manifest import PartKind
 from protocol.evidence_report import Code, Finding, Report, Trust, Verdict, Weight
 from protocol.header import BatchHeader
@@ -82,6 +82,7 @@ class _Check:
         self._file = file
         self._manifest = file.manifest
         self._trust = trust
+        self._refused: dict[Place, bytes] = {}  # by place, the head hash of the first refused batch
 
     def run(self) -> Report:
         """Check everything and report."""
@@ -238,7 +239,7 @@ class _Check:
     def _read_refused(
         self, part: FoundPart, data: bytes, keys: Mapping[bytes, EllipticCurvePublicKey]
     ) -> None:
-        """Note a second story that the box signed; the backend kept it apart.
+        """Note a batch that the box signed and the backend kept apart: a second story, or the only one here.
 
         It counts only if the box did sign it, for this very place, and not what stands there anyway: a
         backend alone must not be able to make a box look as if it told two stories.
@@ -250,17 +251,22 @@ class _Check:
         except ProtocolError as error:
             self._find_unsigned(ref.name, error, chain=ref.chain, first=ref.seq)
             return
+        digest = head_hash(signed)
         known = self._ledger.batches.get((ref.chain, ref.seq)) if ref.chain and ref.seq else None
-        is_same = known is not None and known.hash == head_hash(signed)
-        if is_same or signed_place(message.payload) != (self._manifest.device, ref.chain, ref.seq):
+        is_same = known is not None and known.hash == digest
+        is_there = signed_place(message.payload) == (self._manifest.device, ref.chain, ref.seq)
+        if ref.chain is None or ref.seq is None or is_same or not is_there:
             text = (
                 f"{ref.name[0].upper()}{ref.name[1:]} is no second story: it is the batch that stands there,"
                 " or was signed for another place."
             )
             self._ledger.find(Code.WRONG_PLACE, Weight.CONTRADICTION, text, chain=ref.chain, first=ref.seq)
-            return
-        text = f"The box also signed another batch as number {part.ref.seq}; the backend refused and kept it."
-        self._ledger.find(Code.TWO_STORIES, Weight.GAP, text, chain=part.ref.chain, first=part.ref.seq)
+        elif known is not None or self._refused.setdefault((ref.chain, ref.seq), digest) != digest:
+            text = f"The box also signed another batch as number {ref.seq}; the backend refused and kept it."
+            self._ledger.find(Code.TWO_STORIES, Weight.GAP, text, chain=ref.chain, first=ref.seq)
+        else:
+            text = f"The backend refused and kept the box's batch {ref.seq}; no other stands there here."
+            self._ledger.find(Code.REFUSED_KEPT, Weight.GAP, text, chain=ref.chain, first=ref.seq)
 
     def _read_sections(self) -> None:
         for part, data in self._ledger.whole(PartKind.SECTION):

@@ -87,6 +87,7 @@ class Code(StrEnum):
     ORIGIN_NOT_FIRST = "origin_not_first"
     ORIGIN_CONFLICTS = "origin_conflicts"
     TWO_STORIES = "two_stories"
+    REFUSED_KEPT = "refused_kept"
     FRAMES_UNACCOUNTED = "frames_unaccounted"
     EDGE_LEFT_OUT = "edge_left_out"
     EDGE_UNPROVEN = "edge_unproven"

@@ -19,7 +19,7 @@ from protocol.envelope import SoftwareSigner
 from protocol.evidence import verify
 from protocol.evidence_file import MAGIC, EvidenceFile, bytes_head, read_file, write_file
 from protocol.evidence_manifest import Manifest, Part, PartKind, Withheld, WithheldReason, part_ref
-from protocol.evidence_report import Code, Report, Trust, TrustError, Verdict
+from protocol.evidence_report import Code, Report, Trust, TrustError, Verdict, Weight
 from protocol.header import ChainHead
 from protocol.ids import BootId, cose_key_bytes
 from protocol.key_succession import KeyRole, KeySuccession, sign_key_succession
@@ -331,6 +331,35 @@ def test_a_second_story_that_the_box_signed_is_told(world: World) -> None:
     assert report.verdict is Verdict.VERIFIED_WITH_GAPS
     (finding,) = (at for at in report.findings if at.code is Code.TWO_STORIES)
     assert finding.first == 2
+
+
+def refused_alone(world: World, *stories: int) -> Report:
+    """The report of a chain whose number 4 was declared lost, then came as each of `stories`, all refused."""
+    chain = world.box.chain()
+    batches = chain.many(3)
+    twins = [chain.twin() for _ in stories]
+    chain.next()
+    chain.next()
+    sixth = chain.next(losses=(Loss(first=4, last=4, cause=LossCause.QUOTA),))
+    world.take(*batches, sixth)
+    for twin, speed in zip(twins, stories, strict=True):
+        world.take(twin.next(speeds=[speed]))
+    return world.verify(world.export())
+
+
+def test_a_refused_batch_that_no_other_stands_beside_is_no_second_story(world: World) -> None:
+    report = refused_alone(world, 7)
+    assert Code.TWO_STORIES not in codes(report)
+    (finding,) = (at for at in report.findings if at.code is Code.REFUSED_KEPT)
+    assert (finding.first, finding.weight) == (4, Weight.GAP)
+    assert "another" not in finding.text
+    assert report.verdict is Verdict.VERIFIED_WITH_GAPS
+
+
+def test_two_refused_batches_of_one_number_are_two_stories(world: World) -> None:
+    report = refused_alone(world, 7, 8)
+    assert {Code.REFUSED_KEPT, Code.TWO_STORIES} <= codes(report)
+    assert [at.first for at in report.findings if at.code is Code.TWO_STORIES] == [4]
 
 
 @pytest.mark.parametrize("told", ["the truth", "another story"])
