@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from device.adapters.log_errors import LogFault
 from device.adapters.mf4_fields import Conversion, Field, conversion_of
-from device.adapters.mf4_layout import DataGroup, FrameKind, Layout, RecordKind
+from device.adapters.mf4_layout import MEMBERS, DataGroup, FrameKind, Layout, RecordKind
 from protocol.limits import MF4_CHANNELS_MAX, MF4_META_BYTES_MAX, MF4_RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ _VLSD_GROUP = 1
 _CN = struct.Struct("<BBBBII")  # type, synchronisation, data type, first bit, first byte, bits
 _CC = struct.Struct("<BBHHH16x")  # type, precision, flags, references, values; then the values
 _MASTER, _VIRTUAL_MASTER, _VIRTUAL, _VARIABLE = 2, 3, 6, 1
-_BYTES_TYPES = frozenset({10, 11, 12})  # byte array, MIME sample, MIME stream
 _FRAME_CHANNELS = ("CAN_DataFrame", "CAN_ErrorFrame", "CAN_RemoteFrame")
 _BYTE_BITS = 8
 
@@ -233,16 +232,15 @@ class Mf4File:
         stream = 0
         for address in self._chain(frame[1], b"##CN"):
             block = self.block(address, b"##CN")
-            kind, _, data_type, bit, first_byte, bits = self._unpack(_CN, block.data)
+            kind, _, _, bit, first_byte, bits = self._unpack(_CN, block.data)
             name = self.text(block.link(2)).rpartition(".")[2]
             if name == "DataBytes" and kind == _VARIABLE:
                 offset, stream = Field(byte=first_byte, bit=bit, bits=bits), block.link(5)
                 _require_inside(first_byte, bits, size)
-            elif name == "DataBytes" or data_type in _BYTES_TYPES:
+            elif name == "DataBytes":
                 _require_inside(first_byte, bits, size)
-                if name == "DataBytes":
-                    payload = first_byte, bits // _BYTE_BITS
-            else:
+                payload = first_byte, bits // _BYTE_BITS
+            elif name in MEMBERS:
                 fields[name] = self._field(block, size)
         if frame[0] is FrameKind.DATA and not {"ID"} <= fields.keys():
             raise Mf4DamageError("a frame channel without identifiers")
@@ -265,7 +263,10 @@ class Mf4File:
         kind, _, _, _, count = self._unpack(_CC, data)
         if _CC.size + 8 * count > len(data):
             raise Mf4DamageError(f"conversion at byte {address} of {count} values")
-        return conversion_of(kind, struct.unpack_from(f"<{count}d", data, _CC.size))
+        try:
+            return conversion_of(kind, struct.unpack_from(f"<{count}d", data, _CC.size))
+        except ValueError as error:
+            raise Mf4DamageError(f"{error} at byte {address}") from error
 
     def text(self, address: int) -> str:
         """Return a text block's text, empty without one."""

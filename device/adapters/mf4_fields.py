@@ -2,8 +2,10 @@
 
 Rules:
 - A field has up to 64 bits within eight bytes; integers, unsigned or signed, of both byte orders, and floats.
-- Of the conversions those that bus logging uses are known: none, linear, and a table of values without
-  interpolation (a data length code to bytes). A field of no bits is a constant: its conversion of zero.
+- Of the conversions those that bus logging uses are known: none, linear, and a table of values with or
+  without interpolation (a data length code to bytes). Other ones between numbers are refused, for raw numbers
+  would pass as true ones; those to text leave the number as it is. A field of no bits is a constant: its
+  conversion of zero.
 
 Example:
     >>> Field(byte=1, bit=4, bits=4).integers(np.array([[0, 0x5F]], np.uint8)).tolist()
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORD_BYTES = 8
-_LINEAR, _TABLE, _TABLE_INTERPOLATED = 1, 5, 4
+_LINEAR, _TABLE_INTERPOLATED, _TABLE = 1, 4, 5
+_UNREAD = {2: "rational", 3: "a formula", 6: "ranges to values"}
 _FLOAT_BITS = (32, 64)
 _BIG_ENDIAN = frozenset({1, 3, 5})
 _SIGNED = frozenset({2, 3})
@@ -30,15 +33,26 @@ _FLOAT_TYPES = frozenset({4, 5})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What a raw number means: `offset + factor * raw`, or the value of the largest key not above it."""
+    """What a raw number means: `offset + factor * raw`, or what a table has for it.
+
+    Attributes:
+        offset: Added, when there is no table.
+        factor: Of the raw number, when there is no table.
+        keys: Raw numbers of a table, ascending; none without one.
+        values: What they mean.
+        is_interpolated: Between two keys a straight line holds, else the value of the largest key not above.
+    """
 
     offset: float = 0.0
     factor: float = 1.0
     keys: tuple[float, ...] = ()
     values: tuple[float, ...] = ()
+    is_interpolated: bool = False
 
     def of(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the meaning of raw numbers."""
+        if self.is_interpolated:
+            return np.interp(raw, self.keys, self.values)
         if self.keys:
             place = np.searchsorted(np.array(self.keys), raw, side="right") - 1
             result: NDArray[np.float64] = np.array(self.values).take(place.clip(0))
@@ -48,13 +62,29 @@ class Conversion:
 
 
 def conversion_of(kind: int, values: tuple[float, ...]) -> Conversion | None:
-    """Return a conversion block's meaning, None for one that leaves numbers as they are or is not known."""
-    if kind == _LINEAR and len(values) >= 2:  # noqa: PLR2004 (offset and factor)
+    """Return a conversion block's meaning, None for one that leaves numbers as they are.
+
+    Args:
+        kind: As the block numbers it.
+        values: The block's, in its order.
+
+    Raises:
+        ValueError: It is between numbers and not known, or has too few values.
+    """
+    if kind in _UNREAD:
+        raise ValueError(f"conversion of kind {kind} ({_UNREAD[kind]})")
+    if kind not in {_LINEAR, _TABLE, _TABLE_INTERPOLATED}:
+        return None
+    if len(values) < 2:  # noqa: PLR2004 (offset and factor, or a pair)
+        raise ValueError(f"conversion of kind {kind} with {len(values)} values")
+    if kind == _LINEAR:
         return Conversion(offset=values[0], factor=values[1])
-    if kind in {_TABLE, _TABLE_INTERPOLATED} and len(values) >= 2:  # noqa: PLR2004 (a pair)
-        pairs = sorted(zip(values[::2], values[1::2], strict=False))
-        return Conversion(keys=tuple(key for key, _ in pairs), values=tuple(value for _, value in pairs))
-    return None
+    pairs = sorted(zip(values[::2], values[1::2], strict=False))
+    return Conversion(
+        keys=tuple(key for key, _ in pairs),
+        values=tuple(value for _, value in pairs),
+        is_interpolated=kind == _TABLE_INTERPOLATED,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from device.adapters.mf4_fields import Field
 
+MEMBERS = frozenset({"BusChannel", "ID", "IDE", "DLC", "DataLength", "EDL"})
+"""What is read of a frame beside its payload."""
+
 
 class FrameKind(StrEnum):
     """What a channel group's records are."""
@@ -32,7 +35,7 @@ class Layout:
     Attributes:
         kind: What frame it is.
         time: The group's time channel, seconds.
-        fields: Members by name: BusChannel, ID, IDE, DLC, DataLength, EDL.
+        fields: Those of `MEMBERS` that it has, by name.
         payload: First byte and number of bytes of the payload in the record; None when it stands elsewhere.
         offset: Where the payload stands in a stream of variable lengths; None when it stands in the record.
         stream: Address of that stream's blocks, 0 when it is a channel group of the same data group.
