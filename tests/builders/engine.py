@@ -42,18 +42,20 @@ from device.events import (
     Tick,
     UplinkConnected,
     UplinkLost,
+    Urgent,
 )
 from device.intake import BusPlan
 from device.state import BatchKey, BootId, ChainId
 from device.tbox import TBox
-from protocol.batch import ChainHead, OpenedBatch, open_batch
+from protocol.batch import ChainHead, OpenedBatch, Section, open_batch
 from protocol.clock import ClockClass, Instant
 from protocol.envelope import SoftwareSigner
+from protocol.facts import Event, Facts, decode_facts
 from protocol.fixes import Precision
 from protocol.ids import cose_key_bytes, device_id
 from protocol.limits import RECEIPT_HAVE_MAX, RECEIPT_REFUSED_MAX, RECEIPT_WANT_MAX
 from protocol.receipts import Have, Receipt, RefusalCode, Stream, sign_receipt
-from protocol.signals import RawType
+from protocol.signals import RawType, decode_signals
 from protocol.standing import is_standing_request, open_standing_request
 from protocol.topics import Down
 
@@ -489,3 +491,27 @@ def head_of(payload: bytes) -> ChainHead:
     """The chain head that a batch makes."""
     opened = open_batch(payload, DEVICE_KEYS.get, device=DEVICE)
     return ChainHead(chain=opened.header.chain, seq=opened.header.seq, hash=opened.head_hash)
+
+
+def drive(box: Box, *numbers: int) -> None:
+    """One sealed batch with these frames."""
+    box.frames(numbers)
+    box.handle(Urgent(reason="sealed"))
+
+
+def numbers_of(stored: Stored) -> list[int]:
+    """The numbers of the frames in a batch."""
+    data = stored.opened.data(Section.SIGNALS)
+    groups = [] if data is None else decode_signals(data)
+    return [int(number) for group in groups for number in group.raw[1]]
+
+
+def facts_of(stored: Stored) -> Facts:
+    """What a batch tells beside signals."""
+    data = stored.opened.data(Section.FACTS)
+    return Facts() if data is None else decode_facts(data)
+
+
+def moves_of(stored: Stored) -> list[Event]:
+    """What a batch says it repeats from an ended chain."""
+    return [event for event in facts_of(stored).events if event.name == "chain_rehomed"]

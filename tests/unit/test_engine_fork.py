@@ -9,13 +9,20 @@ import pytest
 
 from device.config import UplinkLimits
 from device.effects import StartChain
-from device.events import Urgent
 from device.state import BatchKey
-from protocol.batch import EndedLoss, LossCause, OriginKind, Section
-from protocol.facts import Event, Facts, decode_facts
+from protocol.batch import EndedLoss, LossCause, OriginKind
 from protocol.receipts import Have, RefusalCode, sign_receipt
-from protocol.signals import decode_signals
-from tests.builders.engine import BACKEND_KEY, SECOND, Box, Ledger, Stored, config
+from tests.builders.engine import (
+    BACKEND_KEY,
+    SECOND,
+    Box,
+    Ledger,
+    config,
+    drive,
+    facts_of,
+    moves_of,
+    numbers_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,28 +38,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made.spool.close()
 
 
-def drive(box: Box, *numbers: int) -> None:
-    """One sealed batch with these frames."""
-    box.frames(numbers)
-    box.handle(Urgent(reason="sealed"))
-
-
-def facts(stored: Stored) -> Facts:
-    data = stored.opened.data(Section.FACTS)
-    return Facts() if data is None else decode_facts(data)
-
-
-def moved(stored: Stored) -> list[Event]:
-    return [event for event in facts(stored).events if event.name == "chain_rehomed"]
-
-
 def numbers(ledger: Ledger) -> list[int]:
-    found = []
-    for _, stored in sorted(ledger.batches.items()):
-        data = stored.opened.data(Section.SIGNALS)
-        for group in [] if data is None else decode_signals(data):
-            found += group.raw[1].tolist()
-    return sorted(found)
+    return sorted(number for stored in ledger.batches.values() for number in numbers_of(stored))
 
 
 def fork(box: Box, ledger: Ledger, tmp_path: Path) -> None:
@@ -95,8 +82,8 @@ def test_the_new_chain_opens_with_its_origin_its_dictionary_and_a_fact(box: Box,
     new = box.engine._outbox.keeper.current
     first = ledger.batches[BatchKey(new, 1)]
     assert first.opened.header.origin is not None
-    assert len(facts(first).dictionary) == 1
-    assert "chain_started" in {event.name for event in facts(first).events}
+    assert len(facts_of(first).dictionary) == 1
+    assert "chain_started" in {event.name for event in facts_of(first).events}
 
 
 @pytest.mark.parametrize("hears_first", [True, False])
@@ -114,10 +101,10 @@ def test_batches_sealed_under_numbers_that_were_taken_are_sealed_again_and_none_
     box.drain(ledger)
     assert numbers(ledger) == [1, 2, 3, 4, 5]
     assert all(code in {RefusalCode.CONFLICT, RefusalCode.FORK} for code in ledger.refused[old].values())
-    again = [stored for stored in ledger.batches.values() if moved(stored)]
+    again = [stored for stored in ledger.batches.values() if moves_of(stored)]
     assert again
     for stored in again:
-        [event] = moved(stored)
+        [event] = moves_of(stored)
         assert event.fields["chain"] == old.hex()
         assert stored.opened.header.are_frames_accounted
     metrics = box.engine.metrics()
@@ -133,7 +120,7 @@ def test_a_batch_sealed_again_keeps_its_boot_its_times_and_its_gaps(box: Box, tm
     box.reboot()
     box.connect()
     box.drain(ledger)
-    [stored] = [stored for stored in ledger.batches.values() if moved(stored) and 4 in numbers_of(stored)]
+    [stored] = [stored for stored in ledger.batches.values() if moves_of(stored) and 4 in numbers_of(stored)]
     header = stored.opened.header
     assert header.boot == boot
     assert header.mono_end_us == next(
@@ -141,10 +128,6 @@ def test_a_batch_sealed_again_keeps_its_boot_its_times_and_its_gaps(box: Box, tm
     )
     gaps = {gap.boot for item in ledger.batches.values() for gap in item.opened.header.gaps}
     assert boot in gaps, "what the forked batch declared is told again"
-
-
-def numbers_of(stored: Stored) -> list[int]:
-    return numbers(Ledger(batches={BatchKey(stored.opened.header.chain, 1): stored}))
 
 
 def test_what_both_lives_share_is_recognised_and_not_sealed_again(box: Box, tmp_path: Path) -> None:
@@ -165,7 +148,7 @@ def test_what_both_lives_share_is_recognised_and_not_sealed_again(box: Box, tmp_
     box.connect()
     box.drain(ledger)
     assert numbers(ledger) == [1, 2, 3]
-    assert [1 in numbers_of(stored) for stored in ledger.batches.values() if moved(stored)] == [False]
+    assert [1 in numbers_of(stored) for stored in ledger.batches.values() if moves_of(stored)] == [False]
 
 
 def test_a_backend_that_confirms_nothing_of_the_old_chain_gets_its_content_in_the_new_one(
@@ -198,7 +181,7 @@ def test_a_backend_that_confirms_nothing_of_the_old_chain_gets_its_content_in_th
     assert box.engine.metrics()["spool_pending"] == 0
     twice = [stored for stored in ledger.batches.values() if 1 in numbers_of(stored)]
     assert len(twice) == 2
-    assert sum(bool(moved(stored)) for stored in twice) == 1, "the second says what it repeats"
+    assert sum(bool(moves_of(stored)) for stored in twice) == 1, "the second says what it repeats"
 
 
 def test_a_hash_other_than_ours_ends_the_chain_and_frees_nothing(box: Box) -> None:

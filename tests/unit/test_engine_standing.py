@@ -10,15 +10,25 @@ import pytest
 
 from device.delivery.rehome import _with_move
 from device.delivery.spool_policy import SpoolIndex, choose
-from device.events import BatchPublished, Urgent
+from device.events import BatchPublished
 from device.state import BatchKey, ChainId, EntryState, IndexEntry, SpoolClass
-from protocol.batch import EndedLoss, LossCause, Section
-from protocol.facts import Event, decode_facts
+from protocol.batch import EndedLoss, LossCause
+from protocol.facts import Event
 from protocol.limits import STANDING_CHAINS_MAX
 from protocol.receipts import sign_receipt
-from protocol.signals import decode_signals
 from protocol.standing import open_standing_request
-from tests.builders.engine import BACKEND_KEY, DEVICE, DEVICE_KEYS, SECOND, Box, Ledger, Stored, config
+from tests.builders.engine import (
+    BACKEND_KEY,
+    DEVICE,
+    DEVICE_KEYS,
+    SECOND,
+    Box,
+    Ledger,
+    config,
+    drive,
+    moves_of,
+    numbers_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,25 +46,8 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made.spool.close()
 
 
-def drive(box: Box, *numbers: int) -> None:
-    """One sealed batch with these frames."""
-    box.frames(numbers)
-    box.handle(Urgent(reason="sealed"))
-
-
 def asked(box: Box) -> list[StandingRequest]:
     return [open_standing_request(question, DEVICE_KEYS.get, device=DEVICE) for question in box.questions]
-
-
-def numbers_of(stored: Stored) -> list[int]:
-    data = stored.opened.data(Section.SIGNALS)
-    groups = [] if data is None else decode_signals(data)
-    return [int(number) for group in groups for number in group.raw[1]]
-
-
-def is_moved(stored: Stored) -> bool:
-    data = stored.opened.data(Section.FACTS)
-    return data is not None and any(fact.name == "chain_rehomed" for fact in decode_facts(data).events)
 
 
 def test_a_chain_of_an_earlier_boot_is_not_sent_before_the_answer(box: Box) -> None:
@@ -144,7 +137,7 @@ def test_what_another_life_left_open_is_never_filled_by_this_one(box: Box, tmp_p
     box.drain(ledger)
     assert holes.isdisjoint(ledger.stored_seqs(old)), "nothing stands where the other life's batches were"
     assert holes.isdisjoint(ledger.refused[old]), "and nothing was offered there"
-    moved = [stored for stored in ledger.batches.values() if is_moved(stored)]
+    moved = [stored for stored in ledger.batches.values() if moves_of(stored)]
     assert sorted(number for stored in moved for number in numbers_of(stored)) == [4, 5]
 
 
@@ -169,7 +162,7 @@ def test_the_number_of_a_batch_sealed_again_is_declared_where_its_content_is(
         drive(box, number)
     box.connect()
     box.drain(ledger)
-    moved = [stored for stored in ledger.batches.values() if is_moved(stored)]
+    moved = [stored for stored in ledger.batches.values() if moves_of(stored)]
     told = [stored.opened.header.ended_losses for stored in moved]
     assert all(len(losses) == 1 and losses[0].cause == LossCause.RESEALED for losses in told)
     seqs = {losses[0].first for losses in told}
