@@ -25,9 +25,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.dbc_fields import may_be_switch, number, understood, unit_of, whole, with_flag
+from device.dbc_fields import is_like_a_signal, may_be_switch, number, understood, unit_of, whole, with_flag
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import LIKE_A_SIGNAL, NAME
+from device.dbc_grammar import LIKE_A_MESSAGE, NAME
 from protocol.limits import DBC_MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ class Draft:
                 if not self._is_skipping:
                     self._take_signal(statement)
             case _ if statement.form is None:
-                if statement.is_on_its_own:  # else it is words behind a statement
-                    self._pass_broken(statement)
+                self._pass_broken(statement)
             case _:
                 self._is_apart = True
 
@@ -175,17 +174,25 @@ class Draft:
         self.findings.add(kind, line, what, done)
 
     def _pass_broken(self, statement: Statement) -> None:
-        """Go on after a broken statement: it was a signal, or may have been the message of those after it."""
+        """Go on after a broken statement: it was a signal, or may have been the message of those after it.
+
+        Words behind a statement in its line are neither.
+        """
         message = self._current
         if message is None:
             return
-        if LIKE_A_SIGNAL.search(statement.text):
-            message.has_lost = True
-            message.is_switch_lost |= may_be_switch(statement.text)
+        lines = [line for line in statement.text.split("\n") if line.strip()]
+        if not statement.is_on_its_own:
+            del lines[:1]
+        for line in lines:
+            if is_like_a_signal(line):
+                message.has_lost = True
+                message.is_switch_lost |= may_be_switch(line)
+                continue
+            if not statement.keyword or "\n" in statement.text:
+                message.has_lost = message.is_doubtful = True
+            self._current = None
             return
-        if not statement.keyword:
-            message.has_lost = message.is_doubtful = True
-        self._current = None
 
     def _message(self, statement: Statement) -> MessageDraft | None:
         form = statement.form or understood(statement)
@@ -242,6 +249,9 @@ class Draft:
             self._lose(
                 message, statement, FindingKind.SYNTAX, f"no signal of {message.name}: {statement.shown}"
             )
+            if LIKE_A_MESSAGE.match(statement.text):
+                message.is_doubtful = True
+                self._current = None  # the signals that follow may be its own
             return None
         name, mux = form["name"], form["mux"]
         start, bits = whole(form["start"]), whole(form["bits"])

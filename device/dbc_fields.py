@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from device.acquisition.lot import EXTENDED
 from device.dbc_findings import is_showable
-from device.dbc_grammar import LOOSE, SIMPLE_STRING
+from device.dbc_grammar import LIKE_A_MESSAGE, LIKE_A_SIGNAL, LOOSE, SECOND_SIGNAL, SIMPLE_STRING
 
 if TYPE_CHECKING:
     from device.dbc_statements import Statement
@@ -35,13 +35,26 @@ def understood(statement: Statement) -> re.Match[str] | None:
 def may_be_switch(text: str) -> bool:
     """Say whether a broken statement may have been a multiplexer switch.
 
-    Surely none is what has a name and a colon after its keyword, or a mark such as `m3` between them.
+    Surely none is what has a name and a colon after its keyword, or a mark such as `m3` between them, and a
+    number behind the colon. The keyword may be the part that is missing: then `M` is no name.
     """
-    head, colon, _ = text.partition(":")
+    head, colon, rest = text.partition(":")
     words = head.split()
-    if not colon or len(words) < _WORDS_OF_A_SIGNAL:
+    if not colon or ":" in rest or not re.match(r"\s*\d", rest) or len(words) < _WORDS_OF_A_SIGNAL:
         return True
-    return len(words) > _WORDS_OF_A_SIGNAL and re.fullmatch(r"m\d+", words[-1]) is None
+    if len(words) == _WORDS_OF_A_SIGNAL:
+        return words[0] != "SG_" and re.fullmatch(r"M|m\d*M?", words[1]) is not None
+    return re.fullmatch(r"m\d+", words[-1]) is None
+
+
+def is_like_a_signal(line: str) -> bool:
+    """Say whether a broken line was one signal and nothing else."""
+    return (
+        LIKE_A_SIGNAL.search(line) is not None
+        and line.count(":") <= 1
+        and SECOND_SIGNAL.match(line.strip()) is None
+        and LIKE_A_MESSAGE.match(line.strip()) is None
+    )
 
 
 def with_flag(dbc_id: int) -> int | None:

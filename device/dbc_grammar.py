@@ -116,20 +116,25 @@ KEYWORD = re.compile(_ANY_KEYWORD, re.ASCII)
 NEXT_STATEMENT = re.compile(rf"^[ \t]*(?={_ANY_KEYWORD})", re.ASCII | re.MULTILINE)
 """A line that begins with a keyword: where reading goes on after a statement that is none."""
 
+END_IN_LINE = re.compile(
+    rf"\n|(?<=[\s\";])(?!FILTER|VERSION){_ANY_KEYWORD}(?=[ \t]++(?!:|{_ANY_KEYWORD})\S)", re.ASCII
+)
+"""The end of a line, or a statement in it: a keyword that is no name of a message or signal."""
+
 NAME = re.compile(_WORD, re.ASCII)
 STRING = re.compile(_STRING)
 VALUE_TEXT = re.compile(rf"({_NUMBER}){_GAP}({_STRING})", re.ASCII)
 
 _LOOSE_FORMS = {
-    "BO_": r"BO_ (?P<id>\d+) (?P<name>[^\s:\"]+) : (?P<length>\d+)(?!\S)",
+    "BO_": r"BO_ (?P<id>\d++)\s++(?P<name>[^\s:\"]++) : (?P<length>\d++)(?!\S)",
     "SG_": (
-        r"SG_ (?P<name>[^\s:\"]+) (?:(?P<mux>M|m\d+M?) )?: (?P<start>\d+) \| (?P<bits>\d+) @ (?P<order>[01]) "
-        r"(?P<sign>[+-]) \( (?P<scale>F) , (?P<offset>F) \)(?P<rest>[^\n]*)"
+        r"SG_ (?P<name>[^\s:\"]++) (?:(?P<mux>M|m\d+M?) )?: (?P<start>\d+) \| (?P<bits>\d+) @ "
+        r"(?P<order>[01]) (?P<sign>[+-]) \( (?P<scale>F) , (?P<offset>F) \)(?P<rest>[^\n]*)"
     ),
-    "VAL_": r'VAL_ (?P<id>\d+) (?P<name>[^\s:"]+) (?P<pairs>(?:-?\d+ "[^"\\\n]*" )++);? \Z',
-    "SIG_VALTYPE_": r"SIG_VALTYPE_ (?P<id>\d+) (?P<name>[^\s:]+) :? (?P<type>[0-3]) ;? \Z",
+    "VAL_": r'VAL_ (?P<id>\d++)\s++(?P<name>[^\s:"]++) (?P<pairs>(?:-?\d+ "[^"\\\n]*" )++);? \Z',
+    "SIG_VALTYPE_": r"SIG_VALTYPE_ (?P<id>\d++)\s++(?P<name>[^\s:]++) :? (?P<type>[0-3]) ;? \Z",
     "SG_MUL_VAL_": (
-        r"SG_MUL_VAL_ (?P<id>\d+) (?P<name>[^\s:]+) (?P<switch>[^\s:]+) "
+        r"SG_MUL_VAL_ (?P<id>\d++)\s++(?P<name>[^\s:]++) (?P<switch>[^\s:]++) "
         r"(?P<ranges>\d+ - \d+(?: , \d+ - \d+)*+) ;? \Z"
     ),
 }
@@ -142,11 +147,17 @@ def _loosened(form: str) -> re.Pattern[str]:
 LOOSE = {keyword: _loosened(form) for keyword, form in _LOOSE_FORMS.items()}
 """What is understood although it is not exact, by keyword."""
 
-NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d+)\s+(?P<name>[^\s:\";]+)", re.ASCII)
+NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d++)\s+(?P<name>[^\s:\";]+)", re.ASCII)
 """The message and signal that a broken statement is about."""
 
-LIKE_A_SIGNAL = re.compile(r":\s*\d+\s*\|\s*\d+\s*@|\([^()]*,[^()]*\)\s*\[")
+LIKE_A_SIGNAL = re.compile(r":\s*\d+\s*\|\s*\d+\s*@|\([^(),]*,[^(),]*\)\s*\[")
 """What only a signal has: its place, or its factors before its range."""
+
+LIKE_A_MESSAGE = re.compile(r"\w*\s*\d+\s+[^\s:]+\s*:\s*\d++(?!\s*\|)", re.ASCII)
+"""What begins as a message does: number, name and length."""
+
+SECOND_SIGNAL = re.compile(r"\S.*\bSG_(?!\w)", re.ASCII)
+"""A signal behind the begin of a line."""
 
 SIMPLE_STRING = re.compile(r'"[^"\\\n]{0,255}"')
 """A short string without anything that needs care."""

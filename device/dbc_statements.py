@@ -2,8 +2,10 @@ r"""A DBC text split into its statements, each one well-formed or known to be br
 
 Rules:
 - Reading goes from statement to statement; strings and comments are skipped as cantools skips them.
-- What is no statement in its exact form reaches to the next line that begins with a keyword. So a broken
-  statement costs itself, and a quote that is never closed costs the lines up to the next keyword.
+- A message or signal that has not its exact form ends with its line, or before the next statement in it: what
+  follows may be a message of its own. So does an exact one that took a word of the next line for its own.
+- Anything else that is no statement in its exact form reaches to the next line that begins with a keyword. So
+  a quote that is never closed costs the lines up to the next keyword.
 - It takes time in proportion to the text and yields one statement at a time.
 
 It judges no statement's sense.
@@ -18,13 +20,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from device.dbc_grammar import EXACT, GAP, KEYWORD, NEXT_STATEMENT
+from device.dbc_grammar import END_IN_LINE, EXACT, GAP, KEYWORD, NEXT_STATEMENT
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
 _SHOWN_CHARS = 60
+
+_OF_ONE_LINE = {"BO_", "SG_"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class Statement:
         line: Line number of its begin, from 1.
         text: As it stands.
         form: The exact form that it has, None when it is broken.
-        is_on_its_own: Whether nothing stands before it in its line.
+        is_on_its_own: Whether no statement begins before it in its line.
     """
 
     keyword: str
@@ -54,7 +58,7 @@ class Statement:
 
 def statements(text: str) -> Iterator[Statement]:
     """Yield the statements of a text in order."""
-    place, line, counted = 0, 1, 0
+    place, line, counted, begun = 0, 1, 0, 0
     while True:
         gap = GAP.match(text, place)
         assert gap is not None, "a gap may be empty"
@@ -66,8 +70,13 @@ def statements(text: str) -> Iterator[Statement]:
         begin = KEYWORD.match(text, place)
         keyword = begin.group() if begin else ""
         form = EXACT[keyword].match(text, place) if keyword in EXACT else None
+        if form is not None and keyword in _OF_ONE_LINE and _is_in_words_of_the_next_line(text, form):
+            form = None
         if form is not None:
             end = form.end()
+        elif keyword in _OF_ONE_LINE:
+            following = END_IN_LINE.search(text, place + len(keyword))
+            end = following.start() if following else len(text)
         else:
             following = NEXT_STATEMENT.search(text, _next_line(text, place))
             end = following.start() if following else len(text)
@@ -76,9 +85,19 @@ def statements(text: str) -> Iterator[Statement]:
             line=line,
             text=text[place:end].rstrip(),
             form=form,
-            is_on_its_own=not text[text.rfind("\n", 0, place) + 1 : place].strip(),
+            is_on_its_own=line > begun,
         )
-        place = end
+        place, begun = end, line
+
+
+def _is_in_words_of_the_next_line(text: str, form: re.Match[str]) -> bool:
+    """Say whether a statement of several lines ends within a line of words that are no statement."""
+    if "\n" not in form.group():
+        return False
+    gap = GAP.match(text, form.end())
+    assert gap is not None, "a gap may be empty"
+    is_at_end = gap.end() == len(text) or "\n" in gap.group()
+    return not is_at_end and KEYWORD.match(text, gap.end()) is None
 
 
 def _next_line(text: str, place: int) -> int:
