@@ -3,8 +3,9 @@ r"""Lines of a Vector ASC log (CANalyzer, CANoe): classic and FD frames, remote 
 Rules:
 - `base hex` or `base dec` is how identifiers and payloads are written; `timestamps relative` counts each time
   from the event before.
-- Times count from the first trigger block's date, else from the header's. The date names no time zone and is
-  taken as UTC; a date that cannot be read leaves times that count from the start of the measurement.
+- Times count from the first trigger block's date, else from the header's; another header begins another log,
+  as in logs that were joined. The date names no time zone and is taken as UTC; a date that cannot be read
+  leaves times that count from the start of the measurement.
 - Channel 1 is bus can0, as python-can counts.
 - Other events (statistics, bus status, J1939 transport, LIN, comments) are no frames and no errors.
 
@@ -29,6 +30,7 @@ from device.adapters.log_lines import (
     REMOTE,
     LineError,
     LoggedFrame,
+    after,
     hex_bytes,
     logged,
     micros,
@@ -122,7 +124,7 @@ class AscLines:
             self._read_heading(line.strip())
             return None
         t_us = micros(event[1], event[2])
-        self._t_us = self._t_us + t_us if self._is_relative else t_us
+        self._t_us = after(self._t_us, t_us) if self._is_relative else t_us
         rest = event[3]
         if found := _CLASSIC.fullmatch(rest):
             return self._classic(found)
@@ -190,6 +192,9 @@ class AscLines:
     def _read_date(self, found: re.Match[bytes]) -> None:
         what, month, day, hour, minute, second, fraction, half, year = found.groups()
         is_trigger = what.lower() != b"date"
+        if not is_trigger:  # a header: of the log, or of another one that was put behind it
+            self._is_triggered = False
+            self._t_us = self._start_us = 0
         if self._is_triggered:
             return
         hours = int(hour)
@@ -201,6 +206,8 @@ class AscLines:
                 int(year), number or 0, int(day), hours, int(minute), int(second), tzinfo=dt.UTC
             )
         except ValueError:
+            if self.has_date and not is_trigger:  # frames before had one: they are of two reckonings
+                raise LineError("has a date that is none", LogFault.IMPOSSIBLE) from None
             return
         self._is_triggered = is_trigger
         self.has_date = True

@@ -19,7 +19,7 @@ import datetime as dt
 import re
 
 from device.adapters.log_errors import LogFault
-from device.adapters.log_lines import FD, REMOTE, LineError, LoggedFrame, logged, micros
+from device.adapters.log_lines import FD, REMOTE, LineError, LoggedFrame, after, logged, micros
 
 _FRAME = re.compile(
     rb"\s*(\d{1,3}):(\d{2}):(\d{2}):(\d{1,6})\s+(?:Rx|Tx)\s+(\d{1,3})\s+(?:0x)?([0-9A-Fa-f]{1,10})\s+"
@@ -81,7 +81,7 @@ class BusmasterLines:
 
     def _time(self, t_us: int) -> int:
         if self._mode == b"RELATIVE":
-            self._before_us += t_us
+            self._before_us = after(self._before_us, t_us)
             return self._start_us + self._before_us
         if self._mode == b"ABSOLUTE":
             return self._start_us + t_us

@@ -37,6 +37,7 @@ __all__ = [
     "Lines",
     "LogErrors",
     "LoggedFrame",
+    "after",
     "line_batches",
     "logged",
     "lots_of_lines",
@@ -49,6 +50,7 @@ _CHUNK_BYTES = 1 << 18
 _SHOWN_BYTES = 60
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # a damaged line end makes two lines one
 _US_DIGITS = 6
+SPAN_US_MAX = 10**17  # three thousand years: what relative times add up to, far from overflowing
 ID_MAX_STANDARD, ID_MAX_EXTENDED = 0x7FF, 0x1FFF_FFFF
 
 # `FrameFlag`'s bits as plain integers: an enum's arithmetic costs as much as the rest of a line.
@@ -232,6 +234,17 @@ def hex_bytes(words: Sequence[bytes]) -> bytes:
         return bytes([int(word, 16) for word in words])
     except ValueError as error:  # a UnicodeDecodeError is one
         raise LineError("has a payload that is not hexadecimal") from error
+
+
+def after(before_us: int, step_us: int) -> int:
+    """Return the time of a relative log, a step behind the one before.
+
+    Raises:
+        LineError: No log is so long.
+    """
+    if before_us + step_us > SPAN_US_MAX:
+        raise LineError("has a time no log reaches", LogFault.IMPOSSIBLE)
+    return before_us + step_us
 
 
 def shown(line: bytes) -> str:
