@@ -27,6 +27,7 @@ import numpy as np
 from device.acquisition.decode import Decoder
 from device.adapters.log_files import LogReader
 from device.adapters.long_form import SUFFIXES, LongFormFile
+from device.adapters.long_form_paths import is_same_file
 from device.dbc_compiler import Matching, compile_dbc
 from device.decode_selection import Selection
 from device.errors import EdgeError
@@ -125,7 +126,7 @@ def decode_log(
     if out.suffix.lower() not in SUFFIXES:
         step = f"use {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         raise EdgeError(f"{out}: the suffix decides the form", is_transient=False, next_step=step)
-    if out.resolve() in {log.resolve(), dbc.resolve()}:
+    if is_same_file(out, log) or is_same_file(out, dbc):
         step = "name another file to write"
         raise EdgeError(
             f"{out}: it is what is read, and would be overwritten", is_transient=False, next_step=step

@@ -5,7 +5,8 @@ Rules:
   (`long_form_parquet`, needs the extra `parquet`).
 - The rows of a lot are in order of time; at the same time, in order of group and signal.
 - The file appears under its name only when it is complete and on the disk: until then it is
-  `<name>.partial`, and what fails leaves an older file of that name as it was.
+  `<name>.<random>.partial`, a new file whatever else is there, and what fails leaves an older file of that
+  name as it was.
 
 It decides nothing about which signals are written (`Selection` does).
 
@@ -20,6 +21,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from device.adapters.long_form_parquet import ParquetRows
+from device.adapters.long_form_paths import create_partial
 from device.adapters.long_form_text import TextRows
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class LongFormFile:
         assert path.suffix.lower() in SUFFIXES
         self.rows = 0
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = path
         self._table = table
         self._selection = selection
         self._file: BinaryIO
@@ -75,7 +77,8 @@ class LongFormFile:
             ParquetRows.require()
 
     def __enter__(self) -> Self:
-        self._file = self._partial.open("wb")
+        descriptor, self._partial = create_partial(self._path)
+        self._file = os.fdopen(descriptor, "wb")
         suffix = self._path.suffix.lower()
         if suffix == ".parquet":
             self._form = ParquetRows(self._file, self._table, self._selection)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from device.adapters.long_form_paths import is_same_file
 from device.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def compile_table(dbc: Path, table: Path, matching: str = MATCHINGS[0]) -> tuple
     if matching not in MATCHINGS:
         step = f"use one of {', '.join(MATCHINGS)}"
         raise EdgeError(f"--matching {matching}", is_transient=False, next_step=step)
+    if is_same_file(dbc, table):
+        step = "name another file to write"
+        raise EdgeError(
+            f"{table}: it is what is read, and would be overwritten", is_transient=False, next_step=step
+        )
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
