@@ -94,7 +94,8 @@ def read_sign(data):
     """Read a COSE_Sign strictly.
 
     Args:
-        data: the whole message, at most 2,048 bytes.
+        data: the whole message, at most 2,048 bytes, or a view of the buffer it came in: no copy of the whole
+            is made, since a small heap may have no such piece left.
 
     Returns:
         The payload's bytes and the list of `Signer`, as many as there are signatures, at least one.
@@ -103,9 +104,9 @@ def read_sign(data):
         CBORError: not strict CBOR.
         CoseError: not the profile.
     """
-    if data[:2] != TAG_SIGN:
+    if bytes(data[:2]) != TAG_SIGN:
         raise CoseError("NOT_COSE_SIGN")
-    value = strict_cbor.loads(data[2:], strict_cbor.MAX_LEN - 2)
+    value = strict_cbor.loads(memoryview(data)[2:], strict_cbor.MAX_LEN - 2)
     if not isinstance(value, list) or len(value) != 4 or value[0] != BODY or value[1] != {}:
         raise CoseError("NOT_COSE_SIGN")
     payload, parts = value[2], value[3]
@@ -131,9 +132,9 @@ def read_sign1(data):
         CBORError: not strict CBOR.
         CoseError: not the profile.
     """
-    if data[:1] != TAG_SIGN1:
+    if bytes(data[:1]) != TAG_SIGN1:
         raise CoseError("NOT_COSE_SIGN1")
-    value = strict_cbor.loads(data[1:], strict_cbor.MAX_LEN - 1)
+    value = strict_cbor.loads(memoryview(data)[1:], strict_cbor.MAX_LEN - 1)
     if not isinstance(value, list) or len(value) != 4 or value[1] != {}:
         raise CoseError("NOT_COSE_SIGN1")
     protected, _, payload, signature = value

@@ -1,8 +1,8 @@
 """The order vectors, read by the core that runs in the car, on whichever interpreter: one program, both ways.
 
 The program gets the device's side of `order-messages.json` as a JSON line, a document a line, and a message
-on two lines, since a whole one is long for a small heap; it prints an answer a line. It verifies by `p256`,
-as the microcontroller does.
+on two lines, read in pieces into one buffer; it prints an answer a line. It verifies by `p256`, as the
+microcontroller does.
 """
 
 import json
@@ -18,6 +18,7 @@ from device.mcu import p256
 
 HEX = ("lender_id", "vin_bind", "contract_ref", "epoch", "prev", "chal")
 world = json.loads(sys.stdin.readline())
+buffer = bytearray(2_100)  # as the microcontroller's own: taken once, before the heap is in pieces
 snapshots, delegations, known = {}, {}, {}
 
 def roots_of(missing):
@@ -80,11 +81,10 @@ while True:
     if not line:
         break
     message = json.loads(line)
-    data = bytearray(message["size"])
+    data = memoryview(buffer)[: message["size"]]
     for at in range(0, len(data), 256):
         piece = bytes.fromhex(sys.stdin.read(2 * min(256, len(data) - at)))
         data[at : at + len(piece)] = piece
-    data = bytes(data)
     sys.stdin.readline()
     if message["changes"] != last:
         last, device = message["changes"], None
