@@ -1,7 +1,8 @@
 """`tbox agent profile`: which vehicle profiles there are, and what one would make of a recording.
 
 Rules: nothing is sent and nothing is written. The recording runs through the agent's own engine
-(`profile_dry_run`); what is told is counted, not estimated.
+(`profile_dry_run`); what is told is counted, not estimated. A recording without a frame has the exit code of
+one that the DBC does not know, as with `tbox decode`.
 
 Example:
     $ tbox agent profile check --can drive.log --profile vw_mqb
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from device.adapters.log_files import SUPPORTED, LogError, LogReader
+from device.adapters.log_times import credible
 from device.agent.compiling import compile_table
 from device.agent.process import EXITS, Exit, fail, print_json
 from device.agent.profile_coverage import BusCoverage
@@ -54,6 +56,10 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class _NoFrameError(LogError):
+    """The log is one, and there is no frame in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +108,15 @@ def check(
     try:
         path = find_profile(profile)
         vehicle = read_profile(path)
+        first_us = _first_us(can)
         buses = _ready(vehicle, path, dbc or [])
-        report = _run(can, vehicle, buses, only=bus, hours=hours, quiet=as_json)
+        places = _places(can, first_us, buses, only=bus)
+        report = _run(can, vehicle, buses, *places, hours=hours, quiet=as_json)
+    except _NoFrameError as error:
+        sys.stderr.write(error.diagnostics() + "\n")
+        raise typer.Exit(Exit.NOTHING_KNOWN) from error
+    except ConfigError as error:
+        fail(_not_checked(error))
     except EdgeError as error:
         fail(error)
     if as_json:
@@ -117,6 +130,33 @@ def check(
             "Next step: give the profile of this car, or name its bus with --bus\n"
         )
         raise typer.Exit(Exit.NOTHING_KNOWN)
+
+
+def _not_checked(error: ConfigError) -> EdgeError:
+    """Return the same problems in the words of a check: no agent is starting here."""
+    return EdgeError(
+        "; ".join(error.problems),
+        is_transient=False,
+        meaning="nothing was checked: the profile, its DBC and the options do not go together",
+        next_step="correct every point named above",
+    )
+
+
+def _first_us(can: Path) -> int:
+    """Return the log's time of its first frame, before the DBC costs a second.
+
+    Raises:
+        LogError: the log cannot be read, or can be read once only.
+        _NoFrameError: there is no frame in it.
+    """
+    reader = LogReader(can)
+    if reader.is_pipe:
+        raise LogError(can, "a pipe, and a check reads its log twice", "Write it to a file first.")
+    lots = credible(reader.lots(), reader.errors)
+    first_us = next((int(lot.t_us.min()) for lot in lots if lot.size), None)
+    if first_us is None:
+        raise _NoFrameError(can, "no frame in it", "Give a recording of a drive.")
+    return first_us
 
 
 def _ready(vehicle: Profile, path: Path, given: list[Path]) -> dict[str, _Bus]:
@@ -168,14 +208,29 @@ def _compile(dbc: Path) -> DecodeTable:
 
 
 def _run(
-    can: Path, vehicle: Profile, buses: dict[str, _Bus], *, only: str | None, hours: float, quiet: bool
+    can: Path,
+    vehicle: Profile,
+    buses: dict[str, _Bus],
+    first_us: int,
+    names: dict[str, str],
+    *,
+    hours: float,
+    quiet: bool,
 ) -> Report:
     """Read the log once, through coverage and engine.
 
+    Args:
+        can: the log.
+        vehicle: its profile.
+        buses: of the profile.
+        first_us: the log's time of its first frame.
+        names: the profile's name of each bus of the log.
+        hours: that the car drives a day.
+        quiet: whether no progress is shown.
+
     Raises:
-        LogError: the log cannot be read, or has no frame.
+        LogError: the log cannot be read.
     """
-    first_us, names = _places(can, buses, only=only)
     reader = LogReader(can)
     drive = DriveLog(reader, None, Timeline(first_us=first_us, utc_us=0, utc_source="not asked"))
     engine = DryRun({name: bus.plan for name, bus in buses.items()}, profile_hash=vehicle.profile_hash)
@@ -209,21 +264,20 @@ def _run(
     )
 
 
-def _places(can: Path, buses: dict[str, _Bus], *, only: str | None) -> tuple[int, dict[str, str]]:
+def _places(
+    can: Path, first_us: int, buses: dict[str, _Bus], *, only: str | None
+) -> tuple[int, dict[str, str]]:
     """Return the log's time of its first frame, and the profile's name of each bus of the log.
 
     A profile of one bus means the only bus of the log, or the one that was named; several are found by name.
 
     Raises:
-        LogError: the log cannot be read or is empty, or has several buses and none was named.
+        LogError: the log cannot be read, or has several buses and none was named.
     """
     if len(buses) == 1:
         [(name, bus)] = buses.items()
         found = survey(can, bus=only, is_known=bus.plan.decoder.is_known)
         return found.first_us, {found.bus: name}
-    first_us = next((int(lot.t_us.min()) for lot in LogReader(can).lots() if lot.size), None)
-    if first_us is None:
-        raise LogError(can, "no frame in it", "Give a CAN log.")
     return first_us, {name: name for name in buses}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from device.agent.cli import app
+from device.decode_cli import app as decode_app
 from device.profile_library import shipped_folder, shipped_profiles
 from protocol.limits import CAR_MONTH_BYTES
 from simulators import drive_cycles
@@ -38,14 +40,14 @@ def checked(log: Path, profile: str, *more: str) -> dict[str, Any]:
     return found
 
 
-def candump(path: Path, seconds: int) -> Path:
+def candump(path: Path, seconds: int, bus: str = "can0") -> Path:
     """Write a drive of the demonstration car as candump text."""
     traffic = BusTraffic(seed=5, vehicle=Vehicle(seed=5, legs=drive_cycles.city(5, seconds)))
     with path.open("w") as file:
         for frame in traffic.until(seconds * SECOND_US):
             width = 8 if frame.can_id & EXTENDED else 3
             name = f"{frame.can_id & ~EXTENDED:0{width}X}"
-            file.write(f"({frame.t_us / 1e6:.6f}) can0 {name}#{frame.data.hex().upper()}\n")
+            file.write(f"({frame.t_us / 1e6:.6f}) {bus} {name}#{frame.data.hex().upper()}\n")
     return path
 
 
@@ -58,6 +60,13 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def found(drive: Path) -> dict[str, Any]:
     """What is said of the drive by its own profile."""
     return checked(drive, "demo")
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is said of a drive twice as long, of a bus with another name and three hours a day."""
+    log = candump(tmp_path_factory.mktemp("longer") / "demo.log", 2 * SECONDS, "vcan7")
+    return checked(log, "demo", "--hours", "3")
 
 
 def test_every_profile_that_comes_along_is_listed() -> None:
@@ -100,23 +109,23 @@ def test_every_frame_and_row_is_accounted_for(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_a_recording_twice_as_long_gives_the_same_hour(tmp_path: Path) -> None:
-    short = checked(candump(tmp_path / "short.log", 120), "demo")
-    long = checked(candump(tmp_path / "long.log", 240), "demo")
-    one, other = short["collected"]["per_hour"], long["collected"]["per_hour"]
+def test_a_recording_twice_as_long_gives_the_same_hour(found: dict[str, Any], longer: dict[str, Any]) -> None:
+    assert longer["recording"]["seconds"] == pytest.approx(2 * found["recording"]["seconds"], rel=0.02)
+    one, other = found["collected"]["per_hour"], longer["collected"]["per_hour"]
     assert other["rows"] == pytest.approx(one["rows"], rel=0.3)
     assert other["bytes"] == pytest.approx(one["bytes"], rel=0.3)
-    assert long["collected"]["bytes_once"] == short["collected"]["bytes_once"]
+    assert longer["collected"]["bytes_once"] == found["collected"]["bytes_once"]
 
 
 @pytest.mark.slow
-def test_a_month_is_thirty_days_of_the_hours_that_were_asked_for(drive: Path, found: dict[str, Any]) -> None:
-    three = checked(drive, "demo", "--hours", "3")
-    hour, month = found["collected"]["per_hour"], found["collected"]["per_month"]
-    assert month["bytes"] == pytest.approx(hour["bytes"] * 30, rel=1e-4)
-    assert three["collected"]["per_month"]["bytes"] == pytest.approx(month["bytes"] * 3, rel=1e-3)
-    assert month["budget_bytes"] == CAR_MONTH_BYTES
-    assert month["is_within_budget"] is (month["bytes"] <= CAR_MONTH_BYTES)
+def test_a_month_is_thirty_days_of_the_hours_that_were_asked_for(
+    found: dict[str, Any], longer: dict[str, Any]
+) -> None:
+    for said, hours in ((found, 1), (longer, 3)):
+        hour, month = said["collected"]["per_hour"], said["collected"]["per_month"]
+        assert month["bytes"] == pytest.approx(hour["bytes"] * 30 * hours, rel=1e-4)
+        assert month["budget_bytes"] == CAR_MONTH_BYTES
+        assert month["is_within_budget"] is (month["bytes"] <= CAR_MONTH_BYTES)
 
 
 @pytest.mark.slow
@@ -147,24 +156,17 @@ def test_a_recording_of_another_car_is_told_and_has_its_own_exit_code(tmp_path: 
     assert not any(one["is_seen"] for one in json.loads(said)["signals"])
 
 
-def few(drive: Path, to: Path, bus: str, also: str = "") -> Path:
-    """Write the first frames of a drive as those of another bus."""
-    lines = drive.read_text().replace(" can0 ", f" {bus} ").splitlines(keepends=True)[:500]
-    to.write_text("".join(lines) + also)
-    return to
-
-
 @pytest.mark.slow
-def test_the_only_bus_of_a_log_is_meant_whatever_it_is_called(drive: Path, tmp_path: Path) -> None:
-    found = checked(few(drive, tmp_path / "other.log", "vcan7"), "demo")
-    assert found["recording"]["frames_of_other_buses"] == {}
-    assert found["collected"]["rows"] > 0
+def test_the_only_bus_of_a_log_is_meant_whatever_it_is_called(longer: dict[str, Any]) -> None:
+    assert longer["recording"]["frames_of_other_buses"] == {}
+    assert longer["collected"]["rows"] > 0
 
 
 @pytest.mark.slow
 def test_of_several_buses_one_must_be_named_and_the_others_are_told(drive: Path, tmp_path: Path) -> None:
     others = "".join(f"({SECONDS + n}.500000) can9 123#00\n" for n in range(3))
-    log = few(drive, tmp_path / "two.log", "can0", others)
+    log = tmp_path / "two.log"
+    log.write_text("".join(drive.read_text().splitlines(keepends=True)[:500]) + others)
     _, told = typed("check", "--can", str(log), "--profile", "demo", code=2)
     assert "--bus" in told
     assert checked(log, "demo", "--bus", "can0")["recording"]["frames_of_other_buses"] == {"can9": 3}
@@ -182,6 +184,8 @@ def test_of_several_buses_one_must_be_named_and_the_others_are_told(drive: Path,
 def test_what_does_not_fit_is_told_with_what_to_do(drive: Path, words: tuple[str, ...], problem: str) -> None:
     _, told = typed("check", "--can", str(drive), *words, code=2)
     assert problem in told
+    assert "nothing was checked" in told
+    assert "agent does not start" not in told
 
 
 def test_a_state_that_the_dbc_does_not_know_is_told(drive: Path, tmp_path: Path) -> None:
@@ -195,18 +199,29 @@ def test_a_state_that_the_dbc_does_not_know_is_told(drive: Path, tmp_path: Path)
     assert "state cranking asks for Starter.Turns" in told
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        pytest.param(b"\x00\xff" * 500, marks=pytest.mark.slow),
-        pytest.param(b"(1.0) can0 zz\n", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("content", [b"\x00\xff" * 500, b"(1.0) can0 zz\n"])
 def test_what_is_no_log_is_told(tmp_path: Path, content: bytes) -> None:
     log = tmp_path / "x.log"
     log.write_bytes(content)
-    typed("check", "--can", str(log), "--profile", "demo", code=2)
+    _, told = typed("check", "--can", str(log), "--profile", "demo", code=2)
+    assert "not a CAN log of a known form" in told
+
+
+def test_a_log_without_a_frame_has_the_exit_code_that_decode_gives_it(tmp_path: Path) -> None:
+    log = tmp_path / "empty.log"
+    log.touch()
+    dbc, out = shipped_folder() / "tbox_demo.dbc", tmp_path / "out.csv"
+    decoded = CliRunner().invoke(decode_app, ["--dbc", str(dbc), "--log", str(log), "--out", str(out)])
+    _, told = typed("check", "--can", str(log), "--profile", "demo", code=decoded.exit_code)
+    assert decoded.exit_code == 3
+    assert "no frame in it" in told
+
+
+def test_a_pipe_is_refused_for_it_cannot_be_read_twice(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    _, told = typed("check", "--can", str(pipe), "--profile", "demo", code=2)
+    assert "Write it to a file first" in told
 
 
 # --- a real car ---
