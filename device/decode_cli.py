@@ -6,7 +6,7 @@ Rules:
 - A log that is torn in places gives what can be read and says how much could not; a DBC that does not know a
   single frame is said to be the wrong one.
 - Warnings and progress go to standard error, the summary to standard output. An interrupted run leaves no
-  file.
+  file (`decode_signals`). What logs and names bring is shown without control characters.
 
 The work is `decode_run`'s, the words `decode_report`'s.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import os
 import sys
 from pathlib import Path  # noqa: TC003  (typer reads the annotations when it runs)
 from typing import TYPE_CHECKING, Annotated
@@ -29,9 +30,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from device.adapters.log_files import SUPPORTED
 from device.dbc_compiler import Matching
-from device.decode_report import summary, summary_text, warnings
+from device.decode_report import cause_text, for_terminal, summary, summary_text, warnings
 from device.decode_run import decode_log
+from device.decode_signals import orderly_end
 from device.errors import EdgeError
+from protocol.batch import DropCause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +53,9 @@ _EPILOG = (
     "tbox decode --dbc car.dbc --log drive.mf4 --out drive.parquet --signals 'Speed,Engine*.*'   |   "
     "candump -L can0 | tbox decode --dbc car.dbc --log /dev/stdin --out now.jsonl   |   "
     "Exit: 0 done (what could not be read is counted), 2 a file or an option cannot be used, "
-    "3 no frame that the DBC knows, 4 with --strict: something in the log could not be read."
+    "3 no frame that could be decoded, 4 with --strict: something in the log could not be read, "
+    "130 stopped by Ctrl-C, 143 by SIGTERM (no file is left). Of a pipe, the first Ctrl-C ends the writer, "
+    "and what it wrote is decoded."
 )
 
 
@@ -82,7 +87,7 @@ def decode(
     """Decode a CAN log with a DBC file, one row a value: time_s, bus, message, signal, value, unit."""
     try:
         start_us = None if start is None else parse_moment(start)
-        with _progress(quiet=as_json) as tell:
+        with orderly_end(is_pipe=not log.is_file()), _progress(quiet=as_json) as tell:
             account = decode_log(
                 dbc,
                 log,
@@ -94,27 +99,51 @@ def decode(
                 tell=tell,
             )
     except EdgeError as error:
-        sys.stderr.write(f"error: {error.diagnostics()}\n")
+        sys.stderr.write(f"error: {for_terminal(error.diagnostics())}\n")
         raise typer.Exit(EXIT_UNUSABLE) from error
     if as_json:
-        sys.stdout.write(json.dumps(summary(account)) + "\n")
+        _print(json.dumps(summary(account)) + "\n", out)
     else:
-        sys.stdout.write(summary_text(account))
+        _print(for_terminal(summary_text(account)), out)
         for sentence in warnings(account):
-            sys.stderr.write(f"warning: {sentence}\n")
+            _warn(sentence)
     _exit(account, bus, strict=strict)
+
+
+def _print(text: str, out: Path) -> None:
+    """Write the summary; where it cannot be, say so: the decoded file is there all the same."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still held would fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = f"standard output: {error.strerror or error}; {out} is complete"
+        sys.stderr.write(f"error: {for_terminal(what)}\n")
+        raise typer.Exit(EXIT_UNUSABLE) from error
+
+
+def _warn(sentence: str) -> None:
+    sys.stderr.write(f"warning: {for_terminal(sentence)}\n")
 
 
 def _exit(account: DecodeAccount, bus: str | None, *, strict: bool) -> None:
     log, dbc = account.reader.path, account.dbc
     if not account.frames:
         where = f"of bus {bus} " if bus else ""
-        sys.stderr.write(f"warning: no frame {where}in {log}\n")
+        _warn(f"no frame {where}in {log}")
         raise typer.Exit(EXIT_NOTHING_KNOWN)
     if not account.decoded:
         named = f" on bus {bus}" if bus else ""
-        known = f"warning: 0 of {account.frames} frames{named} are known to {dbc}"
-        sys.stderr.write(f"{known}: is it the DBC of this car and bus?\n")
+        if account.drops[DropCause.UNKNOWN_ID]:
+            _warn(
+                f"0 of {account.frames} frames{named} are known to {dbc}: is it the DBC of this car and bus?"
+            )
+        else:  # the DBC may be the right one: no identifier was strange to it
+            causes = ", ".join(
+                f"{count} x {cause_text(cause)}" for cause, count in sorted(account.drops.items())
+            )
+            _warn(f"0 of {account.frames} frames{named} could be decoded: {causes}")
         raise typer.Exit(EXIT_NOTHING_KNOWN)
     if strict and account.reader.errors.count:
         raise typer.Exit(EXIT_NOT_ALL_READ)

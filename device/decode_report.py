@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from device.acquisition.lot import EXTENDED
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from device.decode_run import DecodeAccount
+    from protocol.batch import DropCause
 
 # Lines of a kind in the text summary; --json has them all.
 _SHOWN_MAX = 5
+# C0 but line ends, C1, what changes the direction of writing, and halves of characters (names of undecodable
+# bytes), which no stream can write.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def summary(account: DecodeAccount) -> dict[str, object]:
@@ -70,10 +75,7 @@ def summary_text(account: DecodeAccount) -> str:
     lines = [f"{reader.path}{form}: {counted} to {account.out}"]
     if (when := _when(account)) is not None:
         lines.append(f"  {when}")
-    lines += [
-        f"  {count} frames: {cause.name.lower().replace('_', ' ')}"
-        for cause, count in sorted(account.drops.items())
-    ]
+    lines += [f"  {count} frames: {cause_text(cause)}" for cause, count in sorted(account.drops.items())]
     if account.unknown_ids:
         top = account.unknown_ids.most_common(_SHOWN_MAX)
         listed = ", ".join(f"{_id_text(can_id)} ({count})" for can_id, count in top)
@@ -102,6 +104,21 @@ def warnings(account: DecodeAccount) -> Iterator[str]:
     if account.reader.errors.is_torn:
         yield "log: it ends in the middle of something; all before is decoded"
     yield from (f"log: {note}" for note in account.reader.notes)
+
+
+def cause_text(cause: DropCause) -> str:
+    """Return why frames were dropped, in words."""
+    return cause.name.lower().replace("_", " ")
+
+
+def for_terminal(text: str) -> str:
+    r"""Return a text with nothing a terminal would obey: control characters as Python writes them.
+
+    Example:
+        >>> for_terminal("drive\x1b[2J.log: 4 frames")
+        'drive\\x1b[2J.log: 4 frames'
+    """
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def _when(account: DecodeAccount) -> str | None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.acquisition.decode import Decoder
+from device.acquisition.lot import FrameFlag
 from device.adapters.log_files import LogReader
 from device.adapters.long_form import SUFFIXES, LongFormFile
 from device.adapters.long_form_paths import is_same_file
@@ -91,7 +92,9 @@ class DecodeAccount:
         latest = int(lot.t_us.max()) + self.shift_us
         self.last_us = latest if self.last_us is None else max(self.last_us, latest)
         if DropCause.UNKNOWN_ID in counts.drops:
-            ids, numbers = np.unique(lot.can_id[~decoder.is_known(lot.can_id)], return_counts=True)
+            is_data = lot.flags & (FrameFlag.ERROR | FrameFlag.REMOTE) == 0  # others have causes of their own
+            is_unknown = is_data & ~decoder.is_known(lot.can_id)
+            ids, numbers = np.unique(lot.can_id[is_unknown], return_counts=True)
             for can_id, number in zip(ids.tolist(), numbers.tolist(), strict=True):
                 if can_id in self.unknown_ids or len(self.unknown_ids) < UNKNOWN_IDS_MAX:
                     self.unknown_ids[can_id] += number

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_BUS = rb"[^\s\x00-\x1f\x7f]{1,64}"  # a name with control characters is damage, as elsewhere in texts
 _LINE = re.compile(
-    rb"(?:\d{1,12}\s+)?\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\) +(?P<bus>\S{1,64}) +"
+    rb"(?:\d{1,12}\s+)?\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\) +(?P<bus>" + _BUS + rb") +"
     rb"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})#"
     rb"(?:R(?P<remote>[0-9A-Fa-f]?)|#(?P<fd>[0-9A-Fa-f])(?P<fd_data>(?:[0-9A-Fa-f]{2}\.?){0,64})"
     rb"|(?P<data>(?:[0-9A-Fa-f]{2}\.?){0,8}))(?:_[0-9A-Fa-f])?(?:[ \t\r](?!.*\(\d+\.\d).*)?"
@@ -48,13 +49,16 @@ _LINE = re.compile(
 # On a terminal: `(1.000000)  can0  123   [2]  11 22`, with -x the direction before the identifier. Two digits
 # of length mean CAN FD.
 _TERMINAL = re.compile(
-    rb"\s*\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\)\s+(?P<bus>\S{1,64})\s+(?:[TR]X\s+\S+\s+\S+\s+)?"
+    rb"\s*\((?P<seconds>\d{1,12})\.(?P<fraction>\d{1,9})\)\s+(?P<bus>"
+    + _BUS
+    + rb")\s+(?:[TR]X\s+\S+\s+\S+\s+)?"
     rb"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})\s+\[(?P<length>\d{1,2})\]"
     rb"(?:\s+(?P<remote>remote request)|(?P<data>(?:\s+[0-9A-Fa-f]{2})*))(?:[ \t\r](?!.*\(\d+\.\d).*)?"
 )
 # The common form, of which a matrix can be made: six digits after the point, no dots in the payload.
 _PLAIN = re.compile(
-    rb"\((\d{1,12})\.(\d{6})\) (\S{1,64}) ([0-9A-F]{3}|[0-9A-F]{8})#((?:[0-9A-F]{2}){0,8})", re.IGNORECASE
+    rb"\((\d{1,12})\.(\d{6})\) (" + _BUS + rb") ([0-9A-F]{3}|[0-9A-F]{8})#((?:[0-9A-F]{2}){0,8})",
+    re.IGNORECASE,
 )
 
 _ERROR_BIT = 0x2000_0000  # CAN_ERR_FLAG of SocketCAN, as candump writes it
