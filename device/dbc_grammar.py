@@ -57,6 +57,14 @@ KEYWORDS = (
     "VERSION",
 )
 
+_DECISIVE = {
+    *("BO_", "SG_", "SG_MUL_VAL_", "SIG_VALTYPE_", "VAL_"),
+    *("SGTYPE_", "SGTYPE_VAL_", "SIG_TYPE_REF_", "SIGTYPE_VALTYPE_"),
+}
+
+IDLE_KEYWORDS = frozenset(KEYWORDS) - _DECISIVE
+"""Those of statements that have no part in decoding, but for four attributes (`dbc_references`)."""
+
 _ANY_KEYWORD = "(?:" + "|".join(sorted(KEYWORDS, key=len, reverse=True)) + r")(?!\w)"
 
 _GAP = r"(?:[ \r\n\t]|//[^\n]*\n)*+"
@@ -132,9 +140,9 @@ _LOOSE_FORMS = {
         r"(?P<order>[01]) (?P<sign>[+-]) \( (?P<scale>F) , (?P<offset>F) \)(?P<rest>[^\n]*)"
     ),
     "VAL_": r'VAL_ (?P<id>\d++)\s++(?P<name>[^\s:"]++) (?P<pairs>(?:-?\d+ "[^"\\\n]*" )++);? \Z',
-    "SIG_VALTYPE_": r"SIG_VALTYPE_ (?P<id>\d++)\s++(?P<name>[^\s:]++) :? (?P<type>[0-3]) ;? \Z",
+    "SIG_VALTYPE_": r"SIG_VALTYPE_ (?P<id>\d++)\s++(?P<name>[^\s:;,\"]++) :? (?P<type>[0-3]) ;? \Z",
     "SG_MUL_VAL_": (
-        r"SG_MUL_VAL_ (?P<id>\d++)\s++(?P<name>[^\s:]++) (?P<switch>[^\s:]++) "
+        r"SG_MUL_VAL_ (?P<id>\d++)\s++(?P<name>[^\s:;,\"]++) (?P<switch>[^\s:;,\"]++) "
         r"(?P<ranges>\d+ - \d+(?: , \d+ - \d+)*+) ;? \Z"
     ),
 }
@@ -147,8 +155,8 @@ def _loosened(form: str) -> re.Pattern[str]:
 LOOSE = {keyword: _loosened(form) for keyword, form in _LOOSE_FORMS.items()}
 """What is understood although it is not exact, by keyword."""
 
-NAMED = re.compile(r"(?:SG_MUL_VAL_|SIG_VALTYPE_|VAL_)\s+(?P<id>\d++)\s+(?P<name>[^\s:\";]+)", re.ASCII)
-"""The message and signal that a broken statement is about."""
+NAMED = re.compile(r"SG_MUL_VAL_\s+(?P<id>\d++)\s+(?P<name>[^\s:\";]+)", re.ASCII)
+"""The message and signal that broken multiplexer values are about."""
 
 LIKE_A_SIGNAL = re.compile(r":\s*\d+\s*\|\s*\d+\s*@|\([^(),]*,[^(),]*\)\s*\[")
 """What only a signal has: its place, or its factors before its range."""

@@ -3,8 +3,9 @@
 Rules:
 - A statement about a message or signal that is not there is left out and noted.
 - Where a broken statement leaves open how a signal is to be read (float or not, when it is switched on), that
-  signal is left out: no value is better than a wrong one. Likewise signals whose multiplexer switch was left
-  out.
+  signal is left out: no value is better than a wrong one (`dbc_doubts`). Likewise signals whose multiplexer
+  switch was left out.
+- Only of a statement of one line whose keyword has no part in decoding it is said that it does not matter.
 - Selector values are bounded for each message, since cantools expands ranges and keeps a codec for each.
 - Of the attributes only those count that name things or say how frames are matched: long names, the frame
   format and the protocol.
@@ -20,9 +21,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from device.dbc_doubts import Doubts, looks_decisive
 from device.dbc_fields import understood, whole, with_flag
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import NAMED, VALUE_TEXT
+from device.dbc_grammar import IDLE_KEYWORDS, VALUE_TEXT
 from protocol.limits import DBC_SELECTOR_VALUES_MAX, DBC_VALUE_TEXTS_MAX
 
 if TYPE_CHECKING:
@@ -73,15 +75,14 @@ class References:
     draft: Draft
     about: dict[tuple[int, str], About] = field(default_factory=dict)
     attributes: dict[tuple[str | None, ...], Statement] = field(default_factory=dict)
-    _doubtful: set[tuple[int, str]] = field(default_factory=set)
+    _doubts: Doubts = field(default_factory=Doubts)
 
     def add(self, statement: Statement) -> None:
         """Take a statement that is no message and no signal."""
         if statement.keyword in ABOUT_SIGNALS:
             self._add_about(statement)
         elif statement.form is None:
-            done = "left out, it does not matter for decoding"
-            self.draft.note(FindingKind.SYNTAX, statement.line, f"no statement: {statement.shown}", done)
+            self._add_broken(statement)
         elif "attribute" in statement.form.groupdict() and statement.form["attribute"] in NEEDED_ATTRIBUTES:
             key = (statement.keyword, *statement.form.group("attribute", *_OWNERS.get(statement.keyword, ())))
             self.attributes[key] = statement
@@ -89,12 +90,10 @@ class References:
     def settle(self) -> None:
         """Leave out what does not fit the messages, and signals that cannot be relied on."""
         messages = {message.dbc_id: message for message in self.draft.messages}
-        for dbc_id, name in self._doubtful:
-            message = messages.get(dbc_id)
-            for signal in [] if message is None else message.named(name):
-                assert message is not None
-                why = "how it is to be read is not understood"
-                self._lose(message, signal, FindingKind.SYNTAX, why)
+        for line, owner, name in self._doubts.settle(self.draft.messages):
+            for signal in owner.named(name):
+                why = f"line {line} may say how it is to be read, and is not understood"
+                self._lose(owner, signal, FindingKind.SYNTAX, why)
         for (dbc_id, name), about in list(self.about.items()):
             message = messages.get(dbc_id)
             if message is None or not message.named(name):
@@ -140,11 +139,10 @@ class References:
                 about.switch = said.switch
 
     def _add_broken(self, statement: Statement) -> None:
-        self.draft.note(FindingKind.SYNTAX, statement.line, f"no statement: {statement.shown}", "left out")
-        named = NAMED.match(statement.text)
-        if named and statement.keyword != "VAL_":
-            dbc_id = whole(named["id"]) or 0
-            self._doubtful.add((with_flag(dbc_id) or dbc_id, named["name"]))
+        done = "left out, it does not matter for decoding" if _is_idle(statement) else "left out"
+        self.draft.note(FindingKind.SYNTAX, statement.line, f"no statement: {statement.shown}", done)
+        if looks_decisive(statement.keyword, statement.text):
+            self._doubts.add(statement)
 
     def _leave_out(self, dbc_id: int, name: str, about: About, message: MessageDraft | None) -> None:
         del self.about[dbc_id, name]
@@ -246,6 +244,16 @@ class References:
         message.lose(signal)
         if not message.named(signal.name):
             self.about.pop((message.dbc_id, signal.name), None)
+
+
+def _is_idle(statement: Statement) -> bool:
+    """Say whether a broken statement surely has no part in decoding; several lines may hide another."""
+    return (
+        statement.keyword in IDLE_KEYWORDS
+        and "\n" not in statement.text
+        and not looks_decisive(statement.keyword, statement.text)
+        and not any(attribute in statement.text for attribute in NEEDED_ATTRIBUTES)
+    )
 
 
 def _said(keyword: str, form: re.Match[str], line: int) -> About | None:
