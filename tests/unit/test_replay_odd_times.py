@@ -78,6 +78,35 @@ def test_times_that_a_recorder_may_write_are_all_believed(times: list[int]) -> N
     assert kept(times) == (times, 0)
 
 
+@pytest.mark.parametrize("period_s", [0.01, 0.1, 5.0])
+def test_a_bus_that_speaks_seldom_loses_no_frame(tmp_path: Path, period_s: float) -> None:
+    """Lots of a busy bus last minutes; what another bus said in between is nothing odd."""
+    lines = []
+    for number in range(20_000):
+        seconds = 1_700_000_000 + number * period_s
+        lines.append(f"({seconds:.6f}) can0 {MOTION_ID:03X}#0000000000000000")
+        if number in {0, 700, 4_000, 12_000, 12_001, 19_990}:
+            lines.append(f"({seconds + 0.001:.6f}) can1 {MOTION_ID:03X}#0000000000000000")
+        if number in {3_000, 11_000}:
+            lines.append(f"({seconds + 0.001:.6f}) can2 {MOTION_ID:03X}#0000000000000000")
+    path = tmp_path / "drive.log"
+    path.write_text("\n".join(lines) + "\n")
+    reader = LogReader(path)
+    assert sum(lot.size for lot in credible(reader.lots(), reader.errors)) == len(lines)
+    assert reader.errors.count == 0
+
+
+@pytest.mark.parametrize("torn", ["(1700000000.000001) can1", "(9700000000.000001) can1"])
+def test_a_torn_time_on_a_bus_that_speaks_seldom_is_left_out(tmp_path: Path, torn: str) -> None:
+    lines = [f"({1_800_000_000 + n * 0.1:.6f}) can0 {MOTION_ID:03X}#0000000000000000" for n in range(20_000)]
+    lines.insert(9_000, f"{torn} {MOTION_ID:03X}#0000000000000000")
+    path = tmp_path / "drive.log"
+    path.write_text("\n".join(lines) + "\n")
+    reader = LogReader(path)
+    assert {lot.bus for lot in credible(reader.lots(), reader.errors) if lot.size} == {"can0"}
+    assert reader.errors.count == 1
+
+
 def test_a_torn_zero_does_not_become_the_start_of_the_drive(tmp_path: Path) -> None:
     far = [t_us + 13 * HOUR_US for t_us in TIMES]
     path = write_log(tmp_path / "drive.log", [*far[:9], 0, *far[10:]])
