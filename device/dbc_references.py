@@ -21,15 +21,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from device.dbc_about import About, parts_of, said_by
 from device.dbc_doubts import Doubts, looks_decisive
-from device.dbc_fields import understood, whole, with_flag
+from device.dbc_fields import understood, with_flag
 from device.dbc_findings import FindingKind
-from device.dbc_grammar import IDLE_KEYWORDS, VALUE_TEXT
+from device.dbc_grammar import IDLE_KEYWORDS
 from protocol.limits import DBC_SELECTOR_VALUES_MAX, DBC_VALUE_TEXTS_MAX
 
 if TYPE_CHECKING:
-    import re
-
     from device.dbc_draft import Draft, MessageDraft, SignalDraft
     from device.dbc_statements import Statement
 
@@ -44,23 +43,6 @@ _OWNERS = {"BA_": ("message", "owner", "name")}
 _FLOAT_TYPES = {1, 2}  # SIG_VALTYPE_: 1 is single, 2 double
 _FLOAT_BITS = {16, 32, 64}  # what cantools can read as floats
 _DEPTH_MAX = 16  # switches within switches; nobody nests more than three
-
-Ranges = list[tuple[int, int]]
-
-
-@dataclass(slots=True, kw_only=True)
-class About:
-    """What is said about one signal, with the line for each.
-
-    Attributes:
-        type: Number of its SIG_VALTYPE_.
-        switch: Its switch and the selector values as inclusive ranges.
-        texts: Pairs of a value and its text in quotes.
-    """
-
-    type: tuple[int, int] | None = None
-    switch: tuple[int, str, Ranges] | None = None
-    texts: tuple[int, list[tuple[int, str]]] | None = None
 
 
 @dataclass(slots=True)
@@ -121,7 +103,7 @@ class References:
         form = statement.form or understood(statement)
         if form is not None and form["id"] is None:
             return  # a value text of an environment variable
-        said = _said(keyword, form, statement.line) if form is not None else None
+        said = said_by(keyword, form, statement.line) if form is not None else None
         if form is None or said is None:
             self._add_broken(statement)
             return
@@ -146,7 +128,7 @@ class References:
 
     def _leave_out(self, dbc_id: int, name: str, about: About, message: MessageDraft | None) -> None:
         del self.about[dbc_id, name]
-        for keyword, said in (("VAL_", about.texts), ("SIG_VALTYPE_", about.type)):
+        for keyword, said in parts_of(about):
             if said is None:
                 continue
             if dbc_id in self.draft.passed_over:
@@ -160,6 +142,7 @@ class References:
         """Leave out signals whose switch was left out, and a message with too many selector values."""
         if message.is_doubtful and not any(signal.is_switch for signal in message.signals):
             message.is_switch_lost = True
+        self._settle_ambiguous(message)
         for _ in range(_DEPTH_MAX):  # a switch that goes takes those that it switches with it
             orphans = [signal for signal in message.signals if self._has_lost_switch(message, signal)]
             for signal in orphans:
@@ -180,6 +163,25 @@ class References:
             self.draft.messages.remove(message)
             for key in [key for key in self.about if key[0] == message.dbc_id]:
                 del self.about[key]
+
+    def _settle_ambiguous(self, message: MessageDraft) -> None:
+        """Leave out multiplexed signals of which it is not said, or wrongly, what switches them."""
+        switches = {signal.name for signal in message.signals if signal.is_switch}
+        present = set(message.by_name)
+        for signal in message.signals:
+            if signal.mux in {None, "M"}:
+                continue
+            about = self.about.get((message.dbc_id, signal.name))
+            named = about.switch[1] if about is not None and about.switch is not None else None
+            if named is not None and named not in present and not message.has_lost:
+                why = f"SG_MUL_VAL_ names {named} as its switch, which is not there"
+            elif named in present - switches:
+                why = f"SG_MUL_VAL_ names {named} as its switch, which is none"
+            elif named is None and len(switches) > 1:
+                why = "no SG_MUL_VAL_ says which of several switches it depends on"
+            else:
+                continue
+            self._lose(message, signal, FindingKind.MULTIPLEXING, why)
 
     def _has_lost_switch(self, message: MessageDraft, signal: SignalDraft) -> bool:
         if signal.mux is None or not message.has_lost:
@@ -254,36 +256,3 @@ def _is_idle(statement: Statement) -> bool:
         and not looks_decisive(statement.keyword, statement.text)
         and not any(attribute in statement.text for attribute in NEEDED_ATTRIBUTES)
     )
-
-
-def _said(keyword: str, form: re.Match[str], line: int) -> About | None:
-    """Return what a statement says, None when its numbers make no sense."""
-    if whole(form["id"]) is None:
-        return None
-    match keyword:
-        case "VAL_":
-            pairs = [(_integer(pair[1]), pair[2]) for pair in VALUE_TEXT.finditer(form["pairs"])]
-            known = [(number, text) for number, text in pairs if number is not None]
-            return About(texts=(line, known)) if len(known) == len(pairs) else None
-        case "SIG_VALTYPE_":
-            kind = whole(form["type"])
-            return None if kind is None else About(type=(line, kind))
-        case _:
-            ranges = _ranges(form["ranges"])
-            return None if ranges is None else About(switch=(line, form["switch"], ranges))
-
-
-def _ranges(text: str) -> Ranges | None:
-    ranges: Ranges = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        low, high = whole(first.strip()), whole(last.strip())
-        if not dash or low is None or high is None or high < low:
-            return None
-        ranges.append((low, high))
-    return ranges
-
-
-def _integer(text: str) -> int | None:
-    digits = text.lstrip("+-")
-    return int(text) if whole(digits) is not None else None

@@ -40,9 +40,9 @@ from protocol.limits import DBC_BROKEN_MAX, DBC_MESSAGES_MAX, DBC_SIGNALS_MAX, D
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from device.dbc_about import About
     from device.dbc_draft import MessageDraft
     from device.dbc_findings import Findings
-    from device.dbc_references import About
     from device.dbc_statements import Statement
 
 

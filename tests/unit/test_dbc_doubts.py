@@ -108,3 +108,41 @@ def test_a_float_type_that_can_be_read_stays_one(tmp_path: Path) -> None:
     compilation = compiled(tmp_path, ONE, "words\nSIG_VALTYPE_ 256 F 1")
     types = {column.signal: column.raw_type for column in compilation.table.groups[0].columns}
     assert types["F"] is RawType.FLOAT32
+
+
+NESTED = (
+    'BO_ 256 A: 8 X\n SG_ G0 M : 0|4@1+ (1,0) [0|0] "" X\n SG_ G1 m0M : 4|4@1+ (1,0) [0|0] "" X\n'
+    ' SG_ S m1 : 8|8@1+ (1,0) [0|0] "" X\n SG_ P : 16|8@1+ (1,0) [0|0] "" X\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [
+        ("", {"G0", "P"}),
+        ("SG_MUL_VAL_ 256 G1 G0 0-0;", {"G0", "G1", "P"}),
+        ("SG_MUL_VAL_ 256 S G1 1-1;", {"G0", "P"}),
+        ("SG_MUL_VAL_ 256 G1 G0 0-0;\nSG_MUL_VAL_ 256 S GX 1-1;", {"G0", "G1", "P"}),
+        ("SG_MUL_VAL_ 256 G1 G0 0-0;\nSG_MUL_VAL_ 256 S P 1-1;", {"G0", "G1", "P"}),
+        ("SG_MUL_VAL_ 256 G1 G0 0-0;\nSG_MUL_VAL_ 256 S G1 1-1;", {"G0", "G1", "S", "P"}),
+    ],
+)
+def test_of_several_switches_one_must_be_named_for_each_signal(
+    tmp_path: Path, values: str, left: set[str]
+) -> None:
+    compilation = compiled(tmp_path, NESTED, values)
+    assert signals(compilation) == {"A": left}
+    assert len(compilation.findings) == 4 - len(left)
+    assert all(sentence.endswith(": left out") for sentence in compilation.warnings)
+
+
+def test_a_signal_whose_named_switch_is_not_there_is_not_given_to_another(tmp_path: Path) -> None:
+    compilation = compiled(tmp_path, SWITCHED, "SG_MUL_VAL_ 256 F HX 1-1;")
+    assert signals(compilation) == {"A": {"MX", "G"}}
+    (sentence,) = compilation.warnings
+    assert "names HX as its switch, which is not there" in sentence
+
+
+def test_multiplexer_values_of_a_signal_that_is_not_there_are_said_to_be_left_out(tmp_path: Path) -> None:
+    (sentence,) = compiled(tmp_path, SWITCHED, "SG_MUL_VAL_ 256 GONE MX 1-1;").warnings
+    assert "SG_MUL_VAL_ of A.GONE, which is not there" in sentence
