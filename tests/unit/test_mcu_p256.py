@@ -79,16 +79,31 @@ def test_a_point_that_is_not_on_the_curve_is_no_key() -> None:
         assert p256.verify(key, DIGEST, GOOD) == p256.BAD_KEY
 
 
+X_OF_Y_5 = 0xD7325D7646CD60D80A92738CEB345F844CFFAF35841022CAB176F692DE8DE1D7
+"""x of a point whose y is 5: a root of x³ - 3x + B - 25."""
+
+
 def test_a_coordinate_that_is_not_reduced_is_no_key() -> None:
-    """A point with a small x has a second form, x + p, which has another thumbprint: it must not exist."""
-    x, y = next(
-        (x, y)
-        for x in range(5, 100)
-        for y in [pow(x**3 - 3 * x + p256.B, (p256.P + 1) // 4, p256.P)]
-        if (y * y - x**3 + 3 * x - p256.B) % p256.P == 0
-    )
-    assert p256.is_on_curve(raw(x, y))
-    assert not p256.is_on_curve(raw(x + p256.P, y))
+    """A small coordinate has a second form, p more, which has another thumbprint: it must not exist."""
+    y_of_x_0 = pow(p256.B, (p256.P + 1) // 4, p256.P)
+    assert p256.is_on_curve(raw(0, y_of_x_0))
+    assert not p256.is_on_curve(raw(p256.P, y_of_x_0))
+    assert p256.is_on_curve(raw(X_OF_Y_5, 5))
+    assert not p256.is_on_curve(raw(X_OF_Y_5, 5 + p256.P))
+
+
+def test_a_digest_or_scalar_with_a_zero_before_it_is_another_length() -> None:
+    """The same numbers in 33 bytes: refused, or one signature would have many forms."""
+    assert p256.verify(xy(KEY), b"\x00" + DIGEST, GOOD) == p256.BAD_SIG
+    assert p256.verify(xy(KEY), DIGEST, GOOD[:32] + b"\x00" + GOOD[32:]) == p256.BAD_SIG
+
+
+def test_the_twin_of_the_middle_is_high() -> None:
+    """s = (n - 1) / 2 is the last low one; the sum is built for it by choosing the nonce 1 and the key."""
+    r = p256.GX % p256.N
+    for s, answer in ((p256.N >> 1, p256.OK), ((p256.N >> 1) + 1, p256.HIGH_S)):
+        digest = (s - r * 0xC0FFEE) % p256.N  # s = digest + r·key, the nonce being 1
+        assert p256.verify(xy(KEY), digest.to_bytes(32, "big"), raw(r, s)) == answer
 
 
 @pytest.mark.parametrize(
