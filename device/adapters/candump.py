@@ -83,7 +83,7 @@ class Parsed:
     Attributes:
         is_frame: Whether the line was understood; the other columns say nothing where it was not.
         bus: Index into `bus_names`.
-        bus_names: Interfaces in order of appearance.
+        bus_names: Interfaces in order of appearance; what no terminal prints is written as Python does.
         t_us: int64, µs of the log's time.
         can_id: uint32, bit 31 set for extended identifiers.
         flags: uint8, bits of `FrameFlag`.
@@ -99,7 +99,7 @@ class Parsed:
     flags: NDArray[np.uint8]
     length: NDArray[np.uint8]
     data: NDArray[np.uint8]
-    _bus_index: dict[str, int] = field(default_factory=dict)
+    _bus_index: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -109,10 +109,11 @@ class Parsed:
 
     def bus_index(self, name: bytes) -> int:
         """Return the index of an interface, new or known."""
-        text = name.decode(errors="replace")
-        index = self._bus_index.setdefault(text, len(self.bus_names))
+        index = self._bus_index.setdefault(name, len(self.bus_names))
         if index == len(self.bus_names):
-            self.bus_names.append(text)
+            text = name.decode(errors="backslashreplace")
+            shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+            self.bus_names.append(shown)  # people read it on a terminal, which must not obey it
         return index
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from device.adapters.log_files import LogReader
 from device.decode_cli import app
 
 DBC = Path("dbc/tbox_demo.dbc").resolve()
@@ -113,6 +114,16 @@ def test_the_dbc_is_doubted_only_where_it_knows_no_identifier(tmp_path: Path) ->
     strange = decode(tmp_path, "(1.0) can0 7FF#10\n(1.1) can0 130#R\n")
     assert strange.exit_code == 3
     assert "is it the DBC of this car and bus?" in strange.stderr
+
+
+def test_a_bus_name_brings_only_what_can_be_printed_and_stays_its_own(tmp_path: Path) -> None:
+    (tmp_path / "drive.log").write_bytes(
+        b"".join(
+            GOOD.encode().replace(b"can0", name) for name in (b"c\xff", b"c\xfe", b"c\xc2\x9b", b"\xc3\xa9")
+        )
+    )
+    names = [lot.bus for lot in LogReader(tmp_path / "drive.log").lots()]
+    assert names == ["c\\xff", "c\\xfe", "c\\x9b", "é"]
 
 
 def test_names_bring_no_control_characters_to_the_terminal(tmp_path: Path) -> None:
