@@ -76,9 +76,9 @@ class MixedRecords:
                 buffer = b""
                 self._lose()
         self._walk(buffer, is_end=True)
-        yield from self._hand_over(buffer)
         for pairs in self._streams.values():
             pairs.finish()
+        yield from self._hand_over(buffer)
 
     # --- walking -------------------------------------------------------------------------------------------
 

@@ -125,10 +125,14 @@ class Pairs:
         """Count frames that still wait, and all of a stream whose payloads may be those of others."""
         if self._frames:
             self._leave_out(f"{len(self._frames)} frames without their payload", len(self._frames))
-        if self._is_in_step or self._written is None or self._highest is None:
+        if self._written is None or self._highest is None:
             return
         asked, (_, record_id, record) = self._highest
-        if self._written != asked + LENGTH_BYTES + self._length_of(record_id, record) and self._count:
+        is_even = self._written == asked + LENGTH_BYTES + self._length_of(record_id, record)
+        if self._is_in_step:
+            if not is_even:
+                self._doubt_last()
+        elif not is_even and self._count:
             what = (
                 f"{self._count} frames whose payloads may be those of others: payloads were lost among them"
             )
@@ -143,13 +147,18 @@ class Pairs:
         if self._frames:
             self._leave_out("a frame without its payload")
             self._frames.clear()
-        elif asked != self._written and self._last_place >= 0:
-            # What was lost may lie between the last frame and what was taken for its payload.
-            if self._settled and self._settled[-1][0] == self._last_place:
-                self._settled.pop()
-            self._leave_out("records are missing behind a frame, whose payload may be another's")
+        elif asked != self._written:
+            self._doubt_last()
         self._written = asked
         self._last_place = -1
+
+    def _doubt_last(self) -> None:
+        """Leave out the last frame: what was lost may lie between it and what was taken for its payload."""
+        if self._last_place < 0:
+            return
+        if self._settled and self._settled[-1][0] == self._last_place:
+            self._settled.pop()
+        self._leave_out("records are missing behind a frame, whose payload may be another's")
 
     def _settle(self, entry: Entry, payload: bytes) -> None:
         self._settled.append((*entry, payload))

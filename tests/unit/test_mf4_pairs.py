@@ -53,6 +53,14 @@ def test_some_lost_records_in_a_row_give_no_frame_a_strange_payload(first: int, 
     assert found.errors.count
 
 
+def test_a_stream_that_stops_to_go_in_step_gives_no_frame_a_strange_payload() -> None:
+    found = pairs()
+    last = FRAMES - 2
+    gathered = [("frame", last), ("frame", last + 1), ("payload", last), ("payload", last + 1)]
+    assert fed(found, [*in_step()[: 2 * last], *gathered]) == list(range(last))
+    assert found.errors.count
+
+
 def test_a_whole_stream_costs_nothing_whatever_its_order() -> None:
     gathered = [("frame", number) for number in range(FRAMES)] + [("payload", n) for n in range(FRAMES)]
     for events in (in_step(), gathered, gathered[FRAMES:] + gathered[:FRAMES]):
