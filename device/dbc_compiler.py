@@ -30,15 +30,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from device.acquisition.lookup import parameter_group
 from device.acquisition.lot import EXTENDED, FD_BYTES
 from device.acquisition.table import Branch, DecodeTable, Group, Message, Selector
 from device.dbc_columns import are_apart, bits_of, branch_label, column_of, obstacle_to, ranges_of
 from device.dbc_error import DbcError
 from device.dbc_file import read_database, read_dbc
 from device.dbc_findings import Finding, FindingKind, Findings
+from device.dbc_groups import shared_groups
 from protocol.limits import COLUMNS_MAX, DBC_SIGNALS_MAX
 
 if TYPE_CHECKING:
@@ -148,17 +146,9 @@ class _Compiler:
         )
 
     def note_groups(self, messages: list[Message]) -> None:
-        """Note J1939 messages that share a parameter group: only the source address tells them apart."""
-        first: dict[int, str] = {}
-        for message in messages:
-            if not message.is_j1939:
-                continue
-            group = int(parameter_group(np.array([message.can_id], np.uint32))[0])
-            if group in first:
-                what = f"message {message.name} has the parameter group {group} of {first[group]}"
-                done = "told apart by the source address"
-                self.findings.add(FindingKind.J1939, self._line(message.can_id, None), what, done)
-            first.setdefault(group, message.name)
+        """Note J1939 messages that share a parameter group, and what tells them apart."""
+        for finding in shared_groups([message for message in messages if message.is_j1939]):
+            self.findings.add(FindingKind.J1939, self._line(finding.can_id, None), finding.what, finding.done)
 
     def _is_matched_by_group(self, can_id: int, message: DbcMessage) -> bool:
         if not can_id & EXTENDED or self._matching is Matching.EXACT:

@@ -5,10 +5,11 @@ Rules:
   unknown identifier, payload shorter than the message.
 - The whole identifier decides first, standard and extended ones being different keys. Only for an extended
   frame that no message names whole do messages of SAE J1939 count: they are found by their parameter group
-  number (PGN). Of several messages with the same PGN the one with the frame's source address is taken, else
-  the one for any source (address 0xFE), else the first.
+  number (PGN). Of several messages with the same PGN the one with the frame's source and destination is
+  taken, an address that means any (source 0xFE, destination 0xFE or 0xFF) standing for every one; else the
+  one with its destination, else the one with its source, else the first, those for any address before others.
 - The PGN is the data page bits, the PDU format and, from format 240 on (PDU2), the PDU specific byte. Below
-  240 (PDU1) that byte is the destination address: it does not count, nor do priority and source address.
+  240 (PDU1) that byte is the destination address: it is no part of the PGN, nor are priority and source.
 
 It decodes nothing.
 
@@ -44,8 +45,13 @@ _NOT_DATA = int(FrameFlag.REMOTE | FrameFlag.ERROR)
 _FORMAT = np.uint32(0xFF_0000)  # the PDU format in an identifier
 _PDU2 = np.uint32(240 << 16)  # from this format on, the PDU specific byte belongs to the group
 _GROUP_PDU1, _GROUP_PDU2 = np.uint32(0x3_FF00), np.uint32(0x3_FFFF)  # after the source address is shifted out
-_SOURCE = np.uint32(0xFF)
-_ANY_SOURCE = 0xFE  # the null address, which DBC files of J1939 write where any source is meant
+_ADDRESS = np.uint32(0xFF)
+
+ANY_SOURCE = 0xFE
+"""The null address, which DBC files of J1939 write where any address is meant."""
+
+ANY_DESTINATION = 0xFF
+"""The global address."""
 
 
 class Lookup:
@@ -104,25 +110,73 @@ class Lookup:
 
 
 class _J1939:
-    """The J1939 messages of a table by PGN, and by PGN and source address."""
+    """The J1939 messages of a table by PGN and addresses."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         numbers = np.array([number for number, m in enumerate(messages) if m.is_j1939], np.int64)
         can_id = np.array([messages[number].can_id for number in numbers], np.uint32)
-        group, source = parameter_group(can_id), can_id & _SOURCE
-        # The first of a key counts: order by whether any source is meant, then as the table stands.
-        order = np.lexsort((numbers, source != _ANY_SOURCE, group))
-        self._groups, first = np.unique(group[order], return_index=True)
-        self._by_group = numbers[order][first]
-        self._pairs, first = np.unique(_pair(group, source), return_index=True)
-        self._by_pair = numbers[first]
+        group, (source, destination) = parameter_group(can_id), addresses(can_id)
+        # The first of a key counts: order by whether any address is meant, then as the table stands.
+        order = np.lexsort((numbers, destination != ANY_DESTINATION, source != ANY_SOURCE))
+        numbers = numbers[order]
+        group, source, destination = group[order], source[order], destination[order]
+        self._whole = _Keys(_key(group, source, destination), numbers)
+        self._by_destination = _Keys(_key(group, 0, destination), numbers)
+        self._by_source = _Keys(_key(group, source, 0), numbers)
+        self._by_group = _Keys(_key(group, 0, 0), numbers)
+        _, which, counts = np.unique(group, return_inverse=True, return_counts=True)
+        self._is_shared = np.zeros(len(messages), np.bool_)
+        self._is_shared[numbers] = counts[which] > 1
 
     def find(self, can_id: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Return message numbers (n,) of extended identifiers, -1 where there is none."""
-        group = parameter_group(can_id)
-        found = _looked_up(self._groups, self._by_group, group)
-        exact = _looked_up(self._pairs, self._by_pair, _pair(group, can_id & _SOURCE))
-        return np.where(exact >= 0, exact, found)
+        found = self._by_group.values_of(_key(parameter_group(can_id), 0, 0))
+        rest = ((found >= 0) & self._is_shared.take(found)).nonzero()[0]
+        if len(rest):
+            by_address = self._by_addresses(can_id.take(rest))
+            found[rest] = np.where(by_address >= 0, by_address, found.take(rest))
+        return found
+
+    def _by_addresses(self, can_id: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Return message numbers (n,) of groups with several messages, -1 where no address fits."""
+        group, (source, destination) = parameter_group(can_id), addresses(can_id)
+        found = np.full(len(can_id), -1, np.int64)
+        for keys, its_source, its_destination in (
+            (self._whole, source, destination),
+            (self._whole, ANY_SOURCE, destination),
+            (self._whole, source, ANY_DESTINATION),
+            (self._whole, ANY_SOURCE, ANY_DESTINATION),
+            (self._by_destination, 0, destination),
+            (self._by_source, source, 0),
+        ):
+            rest = (found < 0).nonzero()[0]
+            if not len(rest):
+                break
+            found[rest] = keys.values_of(_key(group, its_source, its_destination).take(rest))
+        return found
+
+
+class _Keys:
+    """Message numbers by key, the first of each key."""
+
+    def __init__(self, keys: NDArray[np.uint64], numbers: NDArray[np.int64]) -> None:
+        self._keys, first = np.unique(keys, return_index=True)
+        self._numbers = numbers[first]
+
+    def values_of(self, wanted: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return the number of each wanted key (n,), -1 where there is none."""
+        place = np.minimum(self._keys.searchsorted(wanted), len(self._keys) - 1)
+        return np.where(self._keys.take(place) == wanted, self._numbers.take(place), -1)
+
+
+def addresses(can_id: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return source and destination address (n,) of extended identifiers (n,).
+
+    The destination is `ANY_DESTINATION` where DBC files mean any, and where a PDU2 group has none.
+    """
+    destination = (can_id >> np.uint32(8)) & _ADDRESS
+    is_any = ((can_id & _FORMAT) >= _PDU2) | (destination == ANY_SOURCE)
+    return can_id & _ADDRESS, np.where(is_any, np.uint32(ANY_DESTINATION), destination)
 
 
 def parameter_group(can_id: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -132,14 +186,11 @@ def parameter_group(can_id: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return group
 
 
-def _pair(group: NDArray[np.uint32], source: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    pair: NDArray[np.uint32] = (group << np.uint32(8)) | source
-    return pair
-
-
-def _looked_up(
-    keys: NDArray[np.uint32], values: NDArray[np.int64], wanted: NDArray[np.uint32]
-) -> NDArray[np.int64]:
-    """Return the value of each wanted key, -1 where there is none."""
-    place = np.minimum(keys.searchsorted(wanted), len(keys) - 1)
-    return np.where(keys.take(place) == wanted, values.take(place), -1)
+def _key(
+    group: NDArray[np.uint32], source: NDArray[np.uint32] | int, destination: NDArray[np.uint32] | int
+) -> NDArray[np.uint64]:
+    """Return group, source and destination as one number (n,)."""
+    key: NDArray[np.uint64] = group.astype(np.uint64) << np.uint64(16)
+    key |= np.asarray(source, np.uint64) << np.uint64(8)
+    key |= np.asarray(destination, np.uint64)
+    return key

@@ -91,6 +91,70 @@ def test_messages_of_one_group_are_told_apart_by_their_source_and_said(tmp_path:
     assert decoded(table_of(tmp_path, front, anyone, IS_J1939), 0x18FF0099) == {0: {"R": 78}}
 
 
+def specific(name: str, signal: str, can_id: int) -> str:
+    return f'BO_ {can_id} {name}: 8 X\n SG_ {signal} : 32|8@1+ (1,0) [0|0] "" X\n'
+
+
+def findings_of(tmp_path: Path) -> list[str]:
+    return [str(finding) for finding in compile_dbc(tmp_path / "truck.dbc").findings]
+
+
+def test_messages_of_one_pdu1_group_are_told_apart_by_their_destination_and_said(tmp_path: Path) -> None:
+    table = table_of(tmp_path, specific("A", "S", 0x98EF1017), specific("B", "T", 0x98EF2017), PROTOCOL)
+    assert decoded(table, 0x18EF2017, 0x1CEF2017, 0x1CEF2018, 0x1CEF1018, 0x1CEF3018) == {
+        0: {"T": 78},
+        1: {"T": 78},
+        2: {"T": 78},
+        3: {"S": 78},
+        4: {"S": 78},
+    }
+    (sentence,) = findings_of(tmp_path)
+    assert "the parameter group 61184 of A: told apart by the destination address" in sentence
+    assert sentence.endswith("else they are read as A")
+
+
+def test_source_and_destination_come_before_either_and_any_address_before_a_wrong_one(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        specific("A", "SA", 0x98EF1017),
+        specific("B", "SB", 0x98EF1018),
+        specific("C", "SC", 0x98EF2018),
+        specific("D", "SD", 0x98EF3019),
+        specific("E", "SE", 0x98EFFF1A),
+        PROTOCOL,
+    )
+    frames = {
+        0x1CEF1018: "SB",  # source and destination
+        0x1CEF2018: "SC",
+        0x1CEF101A: "SE",  # its source, to any destination
+        0x1CEF3018: "SD",  # destination before source
+        0x1CEF4019: "SD",  # source alone
+        0x1CEF4099: "SE",  # neither: the one for any destination
+    }
+    expected = {number: {signal: 78} for number, signal in enumerate(frames.values())}
+    assert decoded(table, *frames) == expected
+    said = [sentence.partition(": message ")[2].partition(";")[0] for sentence in findings_of(tmp_path)]
+    assert said == [
+        "B has the parameter group 61184 of A: told apart by the source address",
+        "C has the parameter group 61184 of A: told apart by the source and destination address",
+        "D has the parameter group 61184 of A: told apart by the source and destination address",
+        "E has the parameter group 61184 of A: told apart by the source and destination address",
+    ]
+
+
+def test_messages_that_differ_in_priority_alone_are_said_not_to_be_told_apart(tmp_path: Path) -> None:
+    table = table_of(tmp_path, specific("A", "S", 0x8CEF1017), specific("B", "T", 0x98EF1017), PROTOCOL)
+    assert decoded(table, 0x0CEF1017, 0x18EF1017, 0x1CEF1017) == {0: {"S": 78}, 1: {"T": 78}, 2: {"S": 78}}
+    (sentence,) = findings_of(tmp_path)
+    assert sentence.endswith("not told apart by addresses; frames that neither names whole are read as A")
+
+
+def test_messages_of_a_pdu2_group_are_said_to_be_told_apart_by_their_source(tmp_path: Path) -> None:
+    table_of(tmp_path, specific("A", "S", 0x98FF0010), specific("B", "T", 0x98FF00FE), PROTOCOL)
+    (sentence,) = findings_of(tmp_path)
+    assert sentence.endswith("told apart by the source address; others are read as B")
+
+
 def test_short_frames_are_counted_and_known_identifiers_are_known(tmp_path: Path) -> None:
     table = table_of(tmp_path, EEC1, IS_J1939)
     lot = lot_of([(0, 0x18F00400 | EXTENDED, b"\0"), (1, 0x18FEF100 | EXTENDED, PAYLOAD)])
