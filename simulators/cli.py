@@ -11,9 +11,11 @@ Example:
 import contextlib
 import datetime as dt
 import json
+import os
+import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +83,7 @@ def car(
         nmea_link=links and links / "gnss0",
         speed=speed,
     )
-    with _waiting_for_the_end(), ports as driving:
+    with _waiting_for_the_end() as pause, ports as driving:
         if as_json:
             typer.echo(
                 json.dumps({"can": str(driving.can.path), "nmea": str(driving.nmea.path), "seed": seed})
@@ -91,7 +93,7 @@ def car(
                 f"CAN  (slcan)  {driving.can.path}\nGNSS (NMEA)   {driving.nmea.path}\nCtrl-C ends the drive."
             )
         ends = time.monotonic() + seconds if seconds else None
-        while driving.is_driving and (ends is None or time.monotonic() < ends) and _pause():
+        while driving.is_driving and (ends is None or time.monotonic() < ends) and pause():
             if not as_json:
                 typer.echo(_status(driving), nl=False)
     if not as_json:
@@ -114,12 +116,12 @@ def broker(
         authority.issue_client(name)
     crl = folder / "crl.pem"
     listening = Broker(ca=authority.ca_file, cert=server.cert, key=server.key, port=port, crl=crl)
-    with _waiting_for_the_end(), listening as running:
+    with _waiting_for_the_end() as pause, listening as running:
         if as_json:
             typer.echo(json.dumps({"port": running.port, "ca": str(authority.ca_file), "crl": str(crl)}))
         else:
             typer.echo(f"broker on 127.0.0.1:{running.port}, certificates in {folder}\nCtrl-C ends it.")
-        while _pause():
+        while pause():
             pass
 
 
@@ -138,21 +140,23 @@ def _utc_us(text: str) -> int:
 
 
 @contextlib.contextmanager
-def _waiting_for_the_end() -> Iterator[None]:
-    """Keep requests to end (Ctrl-C, SIGTERM) for `_pause`, so that none comes at a wrong moment.
+def _waiting_for_the_end() -> Iterator[Callable[[], bool]]:
+    """Keep requests to end (Ctrl-C, SIGTERM) for a pause, so that none comes at a wrong moment.
 
-    Threads started inside inherit this, so that none of them gets the request instead.
+    Whatever thread a request reaches (libraries bring threads of their own), it ends up in a pipe.
+
+    Yields:
+        Waits a moment; false when someone asked to end.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    requests, request = os.pipe()
+    before = {ending: signal.signal(ending, lambda *_: os.write(request, b"!")) for ending in ENDINGS}
     try:
-        yield
+        yield lambda: not select.select([requests], [], [], STATUS_SECONDS)[0]
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _pause() -> bool:
-    """Wait a moment; false when someone asked to end."""
-    return signal.sigtimedwait(ENDINGS, STATUS_SECONDS) is None
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
+        os.close(requests)
+        os.close(request)
 
 
 def _status(driving: CarOnPorts) -> str:
