@@ -59,7 +59,6 @@ def overlap(ranges: Iterable[tuple[int, int]], others: Iterable[tuple[int, int]]
         >>> overlap([(1, 9)], [(3, 4), (9, 12)])
         ((3, 4), (9, 9))
     """
-    both = [
-        (max(first, low), min(last, high)) for first, last in ranges for low, high in others
-    ]  # a chain has few ranges
+    others = tuple(others)  # a chain has few ranges, so every pair may be looked at
+    both = [(max(first, low), min(last, high)) for first, last in ranges for low, high in others]
     return joined(part for part in both if part[0] <= part[1])

@@ -23,7 +23,6 @@ Example:
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -31,6 +30,7 @@ import numpy as np
 
 from device.acquisition.lot import CLASSIC_BYTES, EXTENDED, FD_BYTES, FrameFlag, FrameLot
 from device.adapters.back_off import BackOff
+from device.adapters.owner_thread import OwnerThread
 from device.adapters.python_can import can
 from protocol.limits import CAN_LOT_FRAMES_MAX, DEVICE_REOPEN_WAIT_S_MAX
 
@@ -118,7 +118,7 @@ class BusState:
     reason: str | None = None
 
 
-class CanReader:
+class CanReader(OwnerThread):
     """The thread that owns one bus.
 
     Args:
@@ -130,36 +130,13 @@ class CanReader:
     def __init__(
         self, settings: CanSettings, clock: Clock, put: Callable[[FrameLot | BusState], bool]
     ) -> None:
+        super().__init__(f"can-{settings.bus}")
         self.settings = settings
         self._clock = clock
         self._put = put
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"can-{settings.bus}", daemon=True)
         self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=DEVICE_REOPEN_WAIT_S_MAX)
-        self._lock = threading.Lock()
-        self._dropped = 0
         self._is_down_told = False
         self.malformed = 0  # lines the driver could not read
-
-    def start(self) -> None:
-        """Begin to read; the bus is opened in the thread, so a missing one does not delay the others."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Close the bus and end the thread; what was received until now has been handed over."""
-        self._stopping.set()
-        self._thread.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs; once started it ends by `stop` only, else a mistake of ours ended it."""
-        return self._thread.is_alive()
-
-    def take_dropped(self) -> int:
-        """Return how many frames found no room since the last call."""
-        with self._lock:
-            dropped, self._dropped = self._dropped, 0
-        return dropped
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -210,8 +187,7 @@ class CanReader:
         mono, wall = self._clock.mono_us(), self._clock.wall_us()
         lot = lot_of(self.settings.bus, rows, mono_us=mono, wall_us=wall)
         if not self._put(lot):
-            with self._lock:
-                self._dropped += lot.size
+            self._drop(lot.size)
 
     def _went_down(self, reason: str) -> None:
         if not self._is_down_told:

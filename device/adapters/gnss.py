@@ -20,7 +20,6 @@ Example:
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +27,7 @@ import serial
 
 from device.acquisition.gnss import GnssForm
 from device.adapters.back_off import BackOff
+from device.adapters.owner_thread import OwnerThread
 from protocol.limits import DEVICE_REOPEN_WAIT_S_MAX, NMEA_LINE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ReceiverState:
     reason: str | None = None
 
 
-class GnssReader:
+class GnssReader(OwnerThread):
     """The thread that owns one receiver.
 
     Args:
@@ -88,35 +88,12 @@ class GnssReader:
     def __init__(
         self, settings: GnssSettings, clock: Clock, put: Callable[[GnssLine | ReceiverState], bool]
     ) -> None:
+        super().__init__("gnss")
         self.settings = settings
         self._clock = clock
         self._put = put
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gnss", daemon=True)
         self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=DEVICE_REOPEN_WAIT_S_MAX)
-        self._lock = threading.Lock()
-        self._dropped = 0
         self._is_down_told = False
-
-    def start(self) -> None:
-        """Begin to read; the port is opened in the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Close the port and end the thread."""
-        self._stopping.set()
-        self._thread.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs; once started it ends by `stop` only, else a mistake of ours ended it."""
-        return self._thread.is_alive()
-
-    def take_dropped(self) -> int:
-        """Return how many lines found no room since the last call."""
-        with self._lock:
-            dropped, self._dropped = self._dropped, 0
-        return dropped
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -142,8 +119,7 @@ class GnssReader:
 
     def _hand_over(self, line: GnssLine) -> None:
         if not self._put(line):
-            with self._lock:
-                self._dropped += 1
+            self._drop(1)
 
     def _went_down(self, reason: str) -> None:
         if not self._is_down_told:

@@ -26,7 +26,6 @@ import ipaddress
 import json
 import logging
 import socket
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -34,6 +33,7 @@ from urllib.parse import urlsplit
 from device.acquisition.gnss import GnssForm
 from device.adapters.back_off import BackOff
 from device.adapters.gnss import READ_WAIT_S, REOPEN_FIRST_S, GnssLine, ReceiverState
+from device.adapters.owner_thread import OwnerThread
 from protocol.limits import DEVICE_REOPEN_WAIT_S_MAX, GPSD_LINE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class GpsdClient:
+class GpsdClient(OwnerThread):
     """The thread that owns the connection.
 
     Args:
@@ -129,37 +129,14 @@ class GpsdClient:
         ask_after_s: float = ASK_AFTER_S,
         answer_wait_s: float = ANSWER_WAIT_S,
     ) -> None:
+        super().__init__("gpsd")
         self._ask_after_s = ask_after_s
         self._answer_wait_s = answer_wait_s
         self.settings = settings
         self._clock = clock
         self._put = put
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gpsd", daemon=True)
         self._back_off = BackOff(first_s=REOPEN_FIRST_S, longest_s=DEVICE_REOPEN_WAIT_S_MAX)
-        self._lock = threading.Lock()
-        self._dropped = 0
         self._is_down_told = False
-
-    def start(self) -> None:
-        """Begin to read; the connection is made in the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Close the connection and end the thread."""
-        self._stopping.set()
-        self._thread.join()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs; once started it ends by `stop` only, else a mistake of ours ended it."""
-        return self._thread.is_alive()
-
-    def take_dropped(self) -> int:
-        """Return how many lines found no room since the last call."""
-        with self._lock:
-            dropped, self._dropped = self._dropped, 0
-        return dropped
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -223,8 +200,7 @@ class GpsdClient:
 
     def _hand_over(self, line: GnssLine) -> None:
         if not self._put(line):
-            with self._lock:
-                self._dropped += 1
+            self._drop(1)
 
     def _went_down(self, reason: str) -> None:
         if not self._is_down_told:

@@ -86,10 +86,9 @@ class Outbox:
         )
         self._cleared: set[ChainId] = set()
         self._heard_since: set[ChainId] = set()  # chains with a receipt since the newest question
-        if image.is_fresh or not config.backend_keys:  # nothing to ask about, or nobody
-            self._clear(image.chain.chain)
-        if not config.backend_keys:
-            for chain in image.ended:
+        for chain in (*image.ended, image.chain):
+            is_unknown_yet = image.is_fresh and chain is image.chain
+            if is_unknown_yet or not config.backend_keys:  # nothing to ask about, or nobody
                 self._clear(chain.chain)
 
     @property
@@ -272,7 +271,7 @@ class Outbox:
         if is_answer:
             self.counts["standing_answers"] += 1
         if self._is_left(chain) and (is_news or verdict.is_forked):
-            reopened = set(verdict.reopened_keys)
+            reopened = verdict.reopened_keys
             for entry in list(self.keeper.index.pending(chain)):
                 is_unsent = entry.tries == 0 and entry.key not in reopened
                 if is_unsent and not is_named(receipt, entry.key.seq):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from protocol.ids import DeviceId
 
 _COUNTER_BYTES = 8
-_NONCES_MAX = 64  # questions of one boot whose answers still count: more than two days of them
+_NONCES_MAX = 64  # newest questions of one boot whose answers still count; an answer takes seconds
 
 
 class StandingQuestions:
