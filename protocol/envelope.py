@@ -84,6 +84,10 @@ class Kind(StrEnum):
     GO = "go"
     TICKET = "ticket"
     REVOCATION = "revocation"
+    LOAN_FACTS = "loan-facts"
+    LOAN_RECORD = "loan-record"
+    GATE_RECORD = "gate-record"
+    PACK = "pack"
 
 
 class Signer(Port):

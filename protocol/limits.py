@@ -183,6 +183,24 @@ REVOKED_MAX = 64
 """Kids and persons revoked for one root at a time: delegations end within 30 days, a snapshot then drops
 them."""
 
+LOAN_LIST_MAX = 16
+"""Pending payments, flags or papers in one answer about a loan: a borrower in arrears has a handful."""
+
+BASIS_RECORDS_MAX = 16
+"""Loan records in a basis bundle: two notices on each of six channels, and what became of some."""
+
+BASIS_BYTES_MAX = 36_864
+"""Bytes of a basis bundle: facts and 16 records at their largest take about 35 KB, as a rule 4 KB."""
+
+GATE_RECORD_BYTES_MAX = 2_048
+"""Bytes of a freeze, limit or opinion: a sentence, a hash and a signature."""
+
+PACK_BYTES_MAX = 16_384
+"""Bytes of a signed jurisdiction pack: a page of numbers and two years of holidays take about 2 KB."""
+
+FACTS_AGE_S_MAX = 900
+"""Oldest loan facts in s that an approval, the gate or a go token may rest on: README §1.6, 15 minutes."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192
