@@ -201,6 +201,15 @@ PACK_BYTES_MAX = 16_384
 FACTS_AGE_S_MAX = 900
 """Oldest loan facts in s that an approval, the gate or a go token may rest on: README §1.6, 15 minutes."""
 
+AUTHORITY_BUNDLE_BYTES_MAX = 32_768
+"""Bytes of `down/authority`: sixteen documents of an order's size, or a zone set of a large town."""
+
+AUTHORITY_DOCUMENTS_MAX = 16
+"""Documents in one bundle: two snapshots, their additions, and the delegations of several orders."""
+
+AUTHORITY_DIGESTS_MAX = 8
+"""Hashes in one question for documents: an order names at most four."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192

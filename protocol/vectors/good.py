@@ -15,6 +15,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
+from protocol.authority_bundle import (
+    AuthorityQuestion,
+    ChallengeQuestion,
+    DocumentKind,
+    encode_authority_question,
+    encode_bundle,
+    encode_challenge_question,
+)
 from protocol.batch import (
     BatchHeader,
     ChainHead,
@@ -45,6 +53,8 @@ from protocol.signed_time import TimeRequest, TimeToken, sign_time_request, sign
 from protocol.standing import StandingRequest, sign_standing_request
 from protocol.topics import encode_status
 from protocol.vectors.keys import published_signer
+from protocol.vectors.orders_good import good_documents
+from protocol.vectors.orders_story import EPOCH, MCU, digest, documents
 from protocol.vectors.story import (
     BOOT,
     CHAIN,
@@ -174,6 +184,40 @@ def answer() -> Receipt:
     )
 
 
+def disposition_receipt() -> Receipt:
+    """Return the receipt of a device's dispositions: the epoch is the chain."""
+    return Receipt(
+        device=DEVICE,
+        stream=Stream.DISPOSITION,
+        chain=ChainId(EPOCH),
+        upto=2,
+        hash=hashlib.sha256(good_documents()["disposition"]).digest(),
+        have=(),
+        refused=(),
+        want=(),
+        issued_us=NOON_US + 4_000_000,
+    )
+
+
+def _beside_orders() -> dict[str, bytes]:
+    """Return what carries orders and their documents (SPEC §18.10)."""
+    named = documents()
+    bundle = [
+        (DocumentKind.SNAPSHOT, named["authority/lender"]),
+        (DocumentKind.DELEGATION, named["delegation/maker"]),
+    ]
+    wanted = AuthorityQuestion(mcu_id=MCU.kid, digests=(digest("maker"), digest("checker")))
+    in_force = AuthorityQuestion(mcu_id=MCU.kid, digests=())
+    challenge = ChallengeQuestion(mcu_id=MCU.kid, nonce=fixed_bytes("question"))
+    return {
+        "authority-bundle": encode_bundle(bundle),
+        "authority-question": encode_authority_question(wanted),
+        "authority-question/in-force": encode_authority_question(in_force),
+        "challenge-question": encode_challenge_question(challenge),
+        "receipt/disposition": sign_receipt(disposition_receipt(), RECEIPT_SIGNER),
+    }
+
+
 @cache
 def good_messages() -> Mapping[str, bytes]:
     """Return every good message by name."""
@@ -184,29 +228,34 @@ def good_messages() -> Mapping[str, bytes]:
         messages |= {f"{name}/header": payload, f"{name}/sign1": message, name: assemble(message, parts)}
     messages |= {f"section/{section.name.lower()}": data for section, data in section_data().items()}
     successor = cose_key_bytes(published_signer("receipt-2").public_key)
-    return messages | {
-        "receipt/payload": encode_receipt(receipt()),
-        "receipt": sign_receipt(receipt(), RECEIPT_SIGNER),
-        "receipt/answer": sign_receipt(answer(), RECEIPT_SIGNER),
-        "standing-request": sign_standing_request(
-            StandingRequest(device=DEVICE, nonce=NONCE, chains=((CHAIN, 3),)), DEVICE_SIGNER
-        ),
-        "time-request": sign_time_request(TimeRequest(nonce=NONCE, device=DEVICE), DEVICE_SIGNER),
-        "time": sign_time_token(TimeToken(nonce=NONCE, utc_us=NOON_US), RECEIPT_SIGNER),
-        "policy/payload": encode_policy(POLICY),
-        "policy": sign_policy(POLICY, published_signer("policy-1")),
-        "enrol": sign_enrolment_proof(
-            enrolment_proof(DEVICE_SIGNER.public_key, csr_der=CSR_DER, token=TOKEN), DEVICE_SIGNER
-        ),
-        "renew": sign_renewal_proof(
-            RenewalProof(device=DEVICE, csr_sha256=hashlib.sha256(CSR_DER).digest(), nonce=NONCE),
-            DEVICE_SIGNER,
-        ),
-        "key-succession": sign_key_succession(
-            KeySuccession(role=KeyRole.RECEIPT, successor=successor, valid_from_us=NOON_US), RECEIPT_SIGNER
-        ),
-        "status/online": encode_status(is_online=True),
-    }
+    return (
+        messages
+        | _beside_orders()
+        | {
+            "receipt/payload": encode_receipt(receipt()),
+            "receipt": sign_receipt(receipt(), RECEIPT_SIGNER),
+            "receipt/answer": sign_receipt(answer(), RECEIPT_SIGNER),
+            "standing-request": sign_standing_request(
+                StandingRequest(device=DEVICE, nonce=NONCE, chains=((CHAIN, 3),)), DEVICE_SIGNER
+            ),
+            "time-request": sign_time_request(TimeRequest(nonce=NONCE, device=DEVICE), DEVICE_SIGNER),
+            "time": sign_time_token(TimeToken(nonce=NONCE, utc_us=NOON_US), RECEIPT_SIGNER),
+            "policy/payload": encode_policy(POLICY),
+            "policy": sign_policy(POLICY, published_signer("policy-1")),
+            "enrol": sign_enrolment_proof(
+                enrolment_proof(DEVICE_SIGNER.public_key, csr_der=CSR_DER, token=TOKEN), DEVICE_SIGNER
+            ),
+            "renew": sign_renewal_proof(
+                RenewalProof(device=DEVICE, csr_sha256=hashlib.sha256(CSR_DER).digest(), nonce=NONCE),
+                DEVICE_SIGNER,
+            ),
+            "key-succession": sign_key_succession(
+                KeySuccession(role=KeyRole.RECEIPT, successor=successor, valid_from_us=NOON_US),
+                RECEIPT_SIGNER,
+            ),
+            "status/online": encode_status(is_online=True),
+        }
+    )
 
 
 def _head_of(found: BatchHeader) -> bytes:

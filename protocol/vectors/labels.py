@@ -78,6 +78,8 @@ LABELS: Mapping[str, Mapping[int, str]] = {
         *("version", "mcu_id", "epoch", "chal", "tick", "counters", "prev", "state", "mode", "pack", "zones"),
         "answers",
     ),
+    "authority-question": _numbered("version", "mcu_id", "hashes"),
+    "challenge-question": _numbered("version", "mcu_id", "nonce"),
     "go-request": _numbered("version", "mcu_id", "cmd_hash", "chal2", "tick"),
     "go": _numbered(
         *(

@@ -9,6 +9,7 @@ Example:
 
 from collections.abc import Callable, Mapping
 
+from protocol.authority_bundle import decode_authority_question, decode_bundle, decode_challenge_question
 from protocol.batch import open_batch
 from protocol.enrolment import open_enrolment_proof, open_renewal_proof
 from protocol.facts import decode_facts
@@ -32,8 +33,11 @@ _POLICY = published_lookup("policy-1")
 _OTHER_DEVICE = device_id(published_signer("device-2").public_key)
 
 READERS: Mapping[str, Callable[[bytes], object]] = {
+    "authority-bundle": decode_bundle,
+    "authority-question": decode_authority_question,
     "batch": lambda data: open_batch(data, _DEVICE, device=DEVICE),
     "batch-of-device-2": lambda data: open_batch(data, _DEVICE, device=_OTHER_DEVICE),
+    "challenge-question": decode_challenge_question,
     "enrol": open_enrolment_proof,
     "facts": decode_facts,
     "fixes": decode_fixes,

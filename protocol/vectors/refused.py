@@ -21,6 +21,7 @@ from protocol.limits import SIGN1_BYTES_MAX
 from protocol.vectors.forge import flipped, forge, with_high_s
 from protocol.vectors.good import good_messages
 from protocol.vectors.keys import published_signer
+from protocol.vectors.refused_bundle import bundle_cases, question_cases
 from protocol.vectors.refused_content import (
     Case,
     batch_cases,
@@ -57,6 +58,8 @@ def refusals() -> list[Refusal]:
             ("section", section_cases),
             ("receipt", receipt_cases),
             ("other", other_cases),
+            ("bundle", bundle_cases),
+            ("question", question_cases),
         )
         for name, reader, message, reject in source()
     ]
