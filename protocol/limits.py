@@ -210,6 +210,51 @@ AUTHORITY_DOCUMENTS_MAX = 16
 AUTHORITY_DIGESTS_MAX = 8
 """Hashes in one question for documents: an order names at most four."""
 
+# --- Protocol: log ------------------------------------------------------------------------------------------
+
+CHECKPOINT_BYTES_MAX = 16_384
+"""Bytes of a checkpoint with its signatures: some 120 a witness; what C2SP asks readers to take, and more."""
+
+NOTE_SIGNATURES_MAX = 64
+"""Signatures of one checkpoint: C2SP asks for 16 at least; a log has one, a handful of witnesses one each."""
+
+LOG_ORIGIN_BYTES_MAX = 256
+"""Bytes of a log's origin and of a witness's name: as in an order's log_ref."""
+
+CONSISTENCY_HASHES_MAX = 63
+"""Hashes of a consistency proof: C2SP's bound; a log of 2^53 leaves needs 54."""
+
+MCU_BODY_BYTES_MAX = 4_088
+"""Bytes of a message on the microcontroller's link: with kind, checksum and stuffing a frame stays within
+4 KiB of its buffer."""
+
+ORDERS_WAITING_MAX = 32
+"""Orders of one group (releasing, all others) that the agent keeps until the microcontroller has answered:
+one car has one open restricting order; more is a flood, and the oldest makes room."""
+
+DISPOSITIONS_KEPT_MAX = 256
+"""Receipted dispositions that the agent keeps, so that a restored backend can ask for them again: years of
+one car."""
+
+DISPOSITIONS_PENDING_MAX = 4_096
+"""Dispositions without a receipt that the agent takes from the microcontroller; beyond it none is
+acknowledged and the microcontroller keeps its own."""
+
+DISPOSITION_WINDOW = 8
+"""Dispositions on the way at once: a reader behind the broker takes them in order."""
+
+DELEGATIONS_KEPT_MAX = 64
+"""Delegations that the agent keeps in memory to supply again: eight orders' worth of people."""
+
+ZONES_MAX = 1_024
+"""Zones in one zone set, and points in one outline: what one evaluation a second can afford."""
+
+HOLIDAYS_MAX = 512
+"""Days in one calendar that are not what their weekday says: ten years of the country with most."""
+
+MCU_FRAMES_MAX = 256
+"""Frames between the microcontroller's thread and the agent: a minute of them."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192
