@@ -123,6 +123,8 @@ class Code(IntEnum):
     CTR_JUMP = 34
     UNSUPPORTED = 35
     WRONG_MODE = 36
+    NOT_WARNED = 37
+    HAZARD_LIGHTS = 38
 
 
 class LinkCode(StrEnum):

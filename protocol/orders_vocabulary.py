@@ -131,6 +131,8 @@ CODES = (
     "CTR_JUMP",  # a counter so far ahead that it would use them up
     "UNSUPPORTED",  # a version or type this reader does not know
     "WRONG_MODE",  # BIND or BENCH outside COMMISSIONING
+    "NOT_WARNED",  # the warning was not heard on two ignition cycles of the episode
+    "HAZARD_LIGHTS",
 )
 
 # --- States (disposition key 9) -----------------------------------------------------------------------------

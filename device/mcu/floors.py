@@ -1,0 +1,86 @@
+"""The floors of the product: every number the safety logic stands on, compiled in.
+
+Rules (README §1, §2.13): an order or a pack may only tighten them, no switch loosens them at run time. The
+demo is another image with `floors_demo.py` in place of this file; a test holds the two to the same names.
+Durations are whole seconds of the device's own count unless the name says otherwise. This file imports
+nothing.
+
+This module decides nothing.
+
+Example:
+    >>> IS_DEMO, REST_S, LEASE_CAP_S // 86_400
+    (False, 600, 7)
+"""
+
+IS_DEMO = False
+
+# --- What a parked car is (README §1 rows 1 and 2; S-03, S-05) ----------------------------------------------
+
+REST_S = 600  # at rest by agreeing sources
+DRIVE_CYCLE_S = 600  # since the engine last ran, ignition off
+MOTION_SOURCES_MIN = 2  # the own accelerometer and one of wheel speed and GNSS
+GNSS_REST_MM_S_MAX = 833  # 3 km/h
+STEP_GAP_S_MAX = 10  # not looked at for longer: what was counted begins again
+FACTS_AGE_S_MAX = 5  # the agent says its facts every second; older ones are as good as none
+SPEED_AGE_S_MAX = 5  # wheel speed and fixes come at least every second
+MOTION_S = (
+    3  # accelerometer or GNSS saying "moving" without a break: more than a slammed door or one wild fix
+)
+
+# --- Place, hours, air (row 15; S-06, S-07) -----------------------------------------------------------------
+
+ZONE_FIX_AGE_S_MAX = 1_800  # 30 min
+HOURS_FROM_MIN = 480  # 08:00 local, minutes of the day, included
+HOURS_TO_MIN = 1_080  # 18:00 local, excluded
+BUSINESS_DAYS_ONLY = True
+TEMP_C_MIN = -10  # outside air, °C
+TEMP_C_MAX = 38
+AMBIENT_AGE_S_MAX = 1_800  # 30 min
+
+# --- Arming and the go token (rows 3 and 5; C-15) -----------------------------------------------------------
+
+ARMED_S_MAX = 900  # then back to ACCEPTED_PENDING
+GO_AGE_S_MAX = 900  # of a go token, counted from its question
+
+# --- Holds (README §2.2, row 14; S-09) ----------------------------------------------------------------------
+
+CRASH_HOLD_S = 259_200  # 72 h without arming after a crash
+LOCK_RATE_S = 604_800  # one change to LOCKED in 7 d
+
+# --- Warning (row 13; S-08, S-09) ---------------------------------------------------------------------------
+
+WARN_CYCLES_MIN = 2  # ignition cycles of the episode on which it was heard
+WARN_PLAY_S = 10  # one play ends then, heard or not
+WARN_PER_DAY_MAX = 3
+WARN_DAY_S = 86_400  # "a day" rolls, so that two days never share a night
+WARN_FROM_MIN = 420  # 07:00 local, included
+WARN_TO_MIN = 1_320  # 22:00 local, excluded
+WARN_LEAD_S_MIN = 0  # the pack's lead stands in the order (key 20); a pack may ask for more
+
+# --- Coil and relay (row 4; S-01, S-02) ---------------------------------------------------------------------
+
+BROWN_OUT_MV = 9_000  # below it a starter is working
+ONE_TOUCH_S = 60  # after ignition-on, for starts without a crank wire
+RELAY_SETTLE_S = 2  # feedback may differ from the command so long; whole seconds, so one second at least
+
+# --- Lease (row 10; C-16) -----------------------------------------------------------------------------------
+
+LEASE_DEFAULT_S = 259_200  # 72 h, when an order names none
+LEASE_CAP_S = 604_800  # 7 d from LOCKED, emergency windows included
+OFF_TIME_UNKNOWN_S = 86_400  # charged to the lease for each power loss with the RTC lost
+CONTACT_S_MAX = 86_400  # without authenticated contact while locked
+
+# --- Emergency start (rows 11 and 12; O-01 to O-05) ---------------------------------------------------------
+
+OVERRIDE_S_MIN = 86_400  # 24 h; an order or a pack may only raise it
+BUTTON_S = 5  # held
+CYCLES = 3  # ignition-on, as often
+CYCLES_S = 15  # within
+CODES_MIN = 3  # deliverable with the notice
+TRIES_FREE = 5
+TRY_EVERY_S = 900  # after those, for ever: never a permanent lock-out
+
+# --- Faults (command-authority §4.7) ------------------------------------------------------------------------
+
+WATCHDOG_RESETS_MAX = 3  # this many within the span below: released, and MONITOR until service
+WATCHDOG_SPAN_S = 600
