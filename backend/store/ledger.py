@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, RowId
+from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, RowId, owned_by_device
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -82,6 +82,7 @@ LEDGER_CONTENT = Table(
     Column("digest", LargeBinary(32), nullable=False),  # SHA-256 of the content, to find its leaf
     Column("org_id", String(ORG_ID_CHARS)),
     Column("device_id", String(DEVICE_ID_CHARS)),
+    owned_by_device(),  # where both are named; the platform's own entries name neither
     Index("ix_ledger_content_digest", "digest"),
     Index("ix_ledger_content_device_id", "device_id", "leaf_index"),
 )
@@ -108,6 +109,7 @@ LEDGER_LATE = Table(
     Column("asked_us", Microseconds, nullable=False),
     Column("reason", String(64), nullable=False),
     Column("leaf_index", RowId),  # once it is entered
+    owned_by_device(),
 )
 
 

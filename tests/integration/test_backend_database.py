@@ -21,6 +21,11 @@ from tests.builders.databases import Engine, database_url, sqlite_url
 
 DEVICE = "9f" * 32
 # Counts messages that belong to no one for certain, under an empty organisation and box.
+# The log is one for all organisations and holds commitments only; what it opens to names one, or is the
+# platform's own (its witnesses).
+THE_LOGS = {
+    "ledger_head", "ledger_leaf", "ledger_node", "ledger_checkpoint", "ledger_content", "ledger_late",
+}  # fmt: skip
 ANYBODYS = {"ingest_counter"}
 HERE, THERE = "0a" * 16, "0b" * 16
 
@@ -102,7 +107,8 @@ def test_a_missing_database_is_told_apart_from_an_outdated_one(database: Databas
 
 
 def test_every_table_has_an_organisation_that_cannot_be_left_out() -> None:
-    for table in METADATA.tables.values():
+    for name in set(METADATA.tables) - THE_LOGS:
+        table = METADATA.tables[name]
         assert "org_id" in table.columns, table.name
         assert not table.columns["org_id"].nullable, table.name
 

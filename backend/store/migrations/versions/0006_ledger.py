@@ -55,6 +55,11 @@ def upgrade() -> None:
         sa.Column("org_id", ORG),
         sa.Column("device_id", DEVICE),
         sa.PrimaryKeyConstraint("leaf_index", name="pk_ledger_content"),
+        sa.ForeignKeyConstraint(
+            ["org_id", "device_id"],
+            ["device.org_id", "device.device_id"],
+            name="fk_ledger_content_org_id_device_id",
+        ),
     )
     op.create_index("ix_ledger_content_digest", "ledger_content", ["digest"])
     op.create_index("ix_ledger_content_device_id", "ledger_content", ["device_id", "leaf_index"])
@@ -79,6 +84,11 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(64), nullable=False),
         sa.Column("leaf_index", ROW_ID),
         sa.PrimaryKeyConstraint("late_id", name="pk_ledger_late"),
+        sa.ForeignKeyConstraint(
+            ["org_id", "device_id"],
+            ["device.org_id", "device.device_id"],
+            name="fk_ledger_late_org_id_device_id",
+        ),
     )
 
 
