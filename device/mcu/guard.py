@@ -62,7 +62,7 @@ class Guard:
         elif ignition is not True:
             self._on_at = None
         self._ignition = ignition
-        if engine is not False or moving is not False:
+        if engine is True or moving is True:
             self._is_dropped = True
         elif drive_cycle_ended is not True:
             self._is_dropped = False

@@ -81,7 +81,7 @@ class Watch:
         """Return what was seen at the last step; a caller that did not look for long sees nothing at rest."""
         seen = self._seen
         if not self.rest.is_fresh(now_s):
-            seen.rest_s = 0
+            seen.rest_s, seen.cycle_ended = 0, False
         return seen
 
     def _speeds(self, now_s, accel, facts, facts_age_s, is_asleep):

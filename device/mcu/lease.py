@@ -28,28 +28,27 @@ class Lease:
         self.floors = floors
         if kept is None:
             hold_s = floors.LEASE_DEFAULT_S if hold_s is None else hold_s
-            kept = [tick, max(0, min(hold_s, floors.LEASE_CAP_S)), 0, 0, None, tick]
-        self.since, self._hold_s, self._charged_s, self._window_s, self._window_tick, self.contact_tick = kept
+            kept = [tick, max(0, min(hold_s, floors.LEASE_CAP_S)), 0, 0, None, 0, tick]
+        (
+            self.since, self._hold_s, self._charged_s, self._past_s, self._window_tick, self._window_s,
+            self.contact_tick,
+        ) = kept  # fmt: skip
 
     def dump(self):
-        """Return LOCKED tick, hold, charge, closed windows (s), open window's tick or None, contact tick."""
+        """Return LOCKED tick, hold, charge, past windows (s), last window (tick, s), contact tick."""
         return [
-            self.since, self._hold_s, self._charged_s, self._window_s, self._window_tick, self.contact_tick
+            self.since, self._hold_s, self._charged_s, self._past_s, self._window_tick, self._window_s,
+            self.contact_tick,
         ]  # fmt: skip
 
     def charge_unknown_off_time(self):
         """Charge one loss of power whose length nobody knows."""
         self._charged_s += self.floors.OFF_TIME_UNKNOWN_S
 
-    def window_opened(self, tick):
-        """Note that an emergency window began; one that is open stays open."""
-        if self._window_tick is None:
-            self._window_tick = tick
-
-    def window_closed(self, tick):
-        """Note that the car left the emergency window, into LOCKED or out of the lease."""
-        self._window_s = self._windows_s(tick)
-        self._window_tick = None
+    def window_opened(self, tick, window_s):
+        """Note an emergency window of so many seconds; what is left of the one before is over."""
+        self._past_s = self._windows_s(tick)
+        self._window_tick, self._window_s = tick, window_s
 
     def renew(self, tick, hold_s):
         """Take a RENEW with its go token."""
@@ -74,6 +73,7 @@ class Lease:
         return tick - self.contact_tick >= self.floors.CONTACT_S_MAX
 
     def _windows_s(self, tick):
+        """Return the seconds spent in emergency windows; what follows a window's end counts as hold again."""
         if self._window_tick is None:
-            return self._window_s
-        return self._window_s + max(0, tick - self._window_tick)
+            return self._past_s
+        return self._past_s + max(0, min(self._window_s, tick - self._window_tick))

@@ -56,7 +56,8 @@ class Warnings:
             self._ignition = ignition
         if self._playing_since is not None:
             self._listen(heard)
-            if ignition is not True or not 0 <= tick - self._playing_since < self.floors.WARN_PLAY_S:
+            played_s = tick - self._playing_since
+            if ignition is not True or wants is not True or not 0 <= played_s < self.floors.WARN_PLAY_S:
                 self._playing_since = None
         if is_on and wants is True and self._may_play(tick, local_minute):
             self._plays = [at for at in self._plays if self._is_today(at, tick)] + [tick]
