@@ -23,6 +23,9 @@ from protocol import limits
 from protocol.fixes import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from device.state import StateTest
     from protocol.ids import BootId, DeviceId
 
 DEVICE_ID_LENGTH = 64  # hex digits of a SHA-256 thumbprint
@@ -138,6 +141,18 @@ class UplinkLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrdersConfig:
+    """The agent's side of orders; a box without a microcontroller has none.
+
+    Attributes:
+        states: Which signals say `ignition_on`, `engine_running`, `hazard_lights`, `crashed`, as far as the
+            vehicle profile names them.
+    """
+
+    states: Mapping[str, StateTest] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """Everything the engine is told once.
 
@@ -160,6 +175,7 @@ class EngineConfig:
         profile_hash: SHA-256 of the vehicle profile, None without one.
         policy_hash: SHA-256 of the signed policy in force, None without one.
         jitter_seed: Any bytes that differ from box to box, so that boxes do not resend in step.
+        orders: The agent's side of orders, None without a microcontroller.
     """
 
     device: DeviceId
@@ -177,6 +193,7 @@ class EngineConfig:
     profile_hash: bytes | None = None
     policy_hash: bytes | None = None
     jitter_seed: bytes = b""
+    orders: OrdersConfig | None = None
 
     def problems(self) -> list[str]:
         """Return what does not hold, one sentence each."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device.order_state import JournalChange
     from device.state import BatchKey, BootId, BootMark, ChainId, SpoolClass, Statement
     from protocol.batch import ChainHead, Origin
     from protocol.receipts import RefusalCode
@@ -157,6 +158,28 @@ class PublishMessage:
     payload: bytes
 
 
+# --- for orders ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteJournal:
+    """Make one change of the order journal durable; answered by JournalWritten or JournalFailed."""
+
+    change: JournalChange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMcu:
+    """Send a message to the microcontroller; an urgent one goes ahead of everything that waits.
+
+    What is lost on the line is not reported: the engine sends again until it is answered.
+    """
+
+    kind: int
+    body: bytes = field(repr=False)
+    is_urgent: bool = False
+
+
 # --- for the shell ---
 
 
@@ -197,4 +220,5 @@ SpoolEffect: TypeAlias = (
     | StartChain
     | ReadBatch
 )
-Effect: TypeAlias = SpoolEffect | PublishBatch | PublishMessage | Report | SetClock
+OrderEffect: TypeAlias = WriteJournal | SendMcu
+Effect: TypeAlias = SpoolEffect | PublishBatch | PublishMessage | OrderEffect | Report | SetClock

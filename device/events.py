@@ -191,6 +191,40 @@ class ChainStarted:
     record: ChainRecord
 
 
+# --- what the microcontroller and the order journal say ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McuChanged:
+    """The line to the microcontroller came up or went down; said once for each change."""
+
+    is_up: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McuReceived:
+    """The microcontroller said something; `body` is whole (its checksum held) and otherwise untrusted."""
+
+    kind: int
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalWritten:
+    """The change of this number is on stable storage."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalFailed:
+    """The change of this number is not on stable storage, nothing of it is."""
+
+    number: int
+    detail: str = ""
+
+
 EngineEvent: TypeAlias = (
     FramesReceived
     | GnssReceived
@@ -211,5 +245,10 @@ EngineEvent: TypeAlias = (
     | BatchRead
     | BatchDamaged
     | ChainStarted
+    | McuChanged
+    | McuReceived
+    | JournalWritten
+    | JournalFailed
 )
+JournalEvent: TypeAlias = JournalWritten | JournalFailed
 SpoolEvent: TypeAlias = BatchStored | StoreFailed | BatchRead | BatchDamaged | ChainStarted

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from device.config import EngineConfig
     from device.delivery.outbox import Outbox
     from device.events import GnssReceived
+    from device.orders.facts import FactsKeeper
     from protocol.clock import Instant
     from protocol.fixes import Fix
 
@@ -64,11 +65,18 @@ class GnssIntake:
         config: Precision and the floor of dates.
         outbox: Where fixes, facts and times go.
         make_room: Whether content of so many bytes may be added now.
+        facts: Hears every possible fix, whatever may leave the box; None without a microcontroller.
     """
 
     def __init__(
-        self, config: EngineConfig, outbox: Outbox, make_room: Callable[[int, Instant], bool]
+        self,
+        config: EngineConfig,
+        outbox: Outbox,
+        make_room: Callable[[int, Instant], bool],
+        *,
+        facts: FactsKeeper | None = None,
     ) -> None:
+        self._facts = facts
         self._config = config
         self._outbox = outbox
         self._make_room = make_room
@@ -101,6 +109,8 @@ class GnssIntake:
             if self._config.precision != Precision.NONE:
                 self._drop(DropCause.IMPLAUSIBLE, 1)
             return
+        if self._facts is not None:
+            self._facts.note_fix(fix)
         self._watch_place(fix)
         if self._config.precision == Precision.NONE:
             return

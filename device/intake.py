@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from device.acquisition.table import DecodeTable
     from device.config import EngineConfig
     from device.delivery.outbox import Outbox
+    from device.orders.facts import FactsKeeper
     from protocol.clock import Instant
     from protocol.signals import GroupDef
 
@@ -120,13 +121,22 @@ class Intake:
         config: Keep-all and precision.
         plans: By bus name.
         outbox: Where content goes.
+        facts: Hears everything decoded, before sampling; None without a microcontroller.
     """
 
-    def __init__(self, config: EngineConfig, plans: Mapping[str, BusPlan], outbox: Outbox) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        plans: Mapping[str, BusPlan],
+        outbox: Outbox,
+        *,
+        facts: FactsKeeper | None = None,
+    ) -> None:
         self._config = config
         self._plans = dict(plans)
         self._outbox = outbox
-        self.gnss = GnssIntake(config, outbox, self._make_room)
+        self._facts = facts
+        self.gnss = GnssIntake(config, outbox, self._make_room, facts=facts)
         self._numbered: dict[tuple[str, int], GroupDef] = {}
         self._blocked_since_us: int | None = None
 
@@ -152,6 +162,9 @@ class Intake:
             self._take(_part(lot, 0, middle), plan, now)
             self._take(_part(lot, middle, lot.size), plan, now)
             return
+        if self._facts is not None:
+            for rows in decoded.groups:
+                self._facts.take_rows(lot.bus, plan.groups[rows.index], rows.t_us, rows.raw)
         if not self._make_room(cost, now):
             self._outbox.builder.count_frames(
                 received=lot.size, decoded=0, drops={DropCause.BACKPRESSURE: lot.size}

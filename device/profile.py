@@ -135,7 +135,8 @@ class Profile:
         powertrain: What moves it.
         start_type: How it is started.
         buses: By bus name.
-        states: `ignition_on`, `cranking`, `engine_running`, `ready`, `charging`: rules by the state's name.
+        states: `ignition_on`, `cranking`, `engine_running`, `ready`, `charging`, `hazard_lights`, `crashed`:
+            rules by the state's name.
         profile_hash: SHA-256 of the file, as batch headers carry it.
     """
 

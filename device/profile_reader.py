@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-STATES = frozenset({"ignition_on", "cranking", "engine_running", "ready", "charging"})
+STATES = frozenset(
+    {"ignition_on", "cranking", "engine_running", "ready", "charging", "hazard_lights", "crashed"}
+)
 
 # States that a powertrain cannot be in.
 _IMPOSSIBLE: Final = {

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from protocol.ids import BootId, ChainId
 
@@ -41,6 +41,7 @@ __all__ = [
     "LostRange",
     "SpoolClass",
     "SpoolImage",
+    "StateTest",
     "Statement",
     "StatementBody",
 ]
@@ -183,3 +184,18 @@ class SpoolImage:
     dictionary: tuple[GroupDef, ...] = ()
     is_fresh: bool = False
     notes: tuple[str, ...] = ()
+
+
+class StateTest(Protocol):
+    """Which signal says that a state of the car holds, and for which values."""
+
+    @property
+    def bus(self) -> str:
+        """Name of the bus."""
+
+    @property
+    def signal(self) -> str:
+        """`Message.Signal`."""
+
+    def holds(self, value: float, /) -> bool:
+        """Say whether a physical value means that the state holds."""

@@ -36,6 +36,10 @@ from device.events import (
     FramesReceived,
     GnssReceived,
     HealthReported,
+    JournalFailed,
+    JournalWritten,
+    McuChanged,
+    McuReceived,
     MessageArrived,
     PublishFailed,
     Stop,
@@ -46,13 +50,16 @@ from device.events import (
     Urgent,
 )
 from device.intake import Intake
+from device.order_state import JournalImage
+from device.orders.desk import DOWN_KINDS, OrdersDesk
+from device.orders.facts import FactsKeeper
 from device.state import BootMark
 from protocol.batch import Gap, GapCause
 from protocol.clock import ClockClass
 from protocol.errors import ProtocolError
 from protocol.facts import Event as Fact
 from protocol.ids import public_key_from_cose, thumbprint
-from protocol.receipts import open_receipt
+from protocol.receipts import Stream, open_receipt
 from protocol.topics import Down
 
 if TYPE_CHECKING:
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
     from device.state import SpoolImage
     from protocol.clock import Instant
     from protocol.envelope import Signer
+    from protocol.receipts import Receipt
 
 
 class TBox:
@@ -74,6 +82,7 @@ class TBox:
         signer: Holds the agent's key.
         image: What the spool held at start.
         now: The moment of the start.
+        orders: What the order journal held at start; only with a microcontroller.
     """
 
     def __init__(
@@ -84,12 +93,19 @@ class TBox:
         signer: Signer,
         image: SpoolImage,
         now: Instant,
+        orders: JournalImage | None = None,
     ) -> None:
         keys = [public_key_from_cose(data) for data in config.backend_keys]
         self._backend_keys = {thumbprint(key): key for key in keys}
         self._config = config
         self._outbox = Outbox(config, signer=signer, image=image, opened_us=now.mono_us)
-        self._intake = Intake(config, plans, self._outbox)
+        facts = None if config.orders is None else FactsKeeper(config.orders.states)
+        self._intake = Intake(config, plans, self._outbox, facts=facts)
+        self._desk = (
+            None
+            if facts is None
+            else OrdersDesk(config, signer=signer, image=orders or JournalImage(), facts=facts)
+        )
         self._time = TimeSync(
             device=config.device, signer=signer, secret=image.chain.salt_secret, boot=config.boot
         )
@@ -124,7 +140,12 @@ class TBox:
             "uplink_unanswered": outbox.uplink.unanswered,
             "chain_seq": outbox.keeper.chain.last_seq,
         }
-        return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts}
+        orders = {} if self._desk is None else self._desk.metrics()
+        return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts, **orders}
+
+    def words(self) -> dict[str, str]:
+        """Return what a person reads of the lock; empty without a microcontroller."""
+        return {} if self._desk is None else self._desk.words()
 
     def handle(self, event: EngineEvent, now: Instant) -> list[Effect]:
         """Take one event and return what is to be done, in order.
@@ -136,13 +157,20 @@ class TBox:
         effects = self._tick_mark(now)
         if not self._is_stopping or not _is_content(event):
             effects += self._react(event, now)
+        if self._desk is not None:
+            effects += self._desk.advance(now)
+            self._outbox.order_heads = self._desk.heads
         effects += self._outbox.advance(now)
         pending = self._outbox.keeper.index.pending_count
         effects += self._answers.look(unanswered=self._outbox.uplink.unanswered, pending=pending)
-        if self._is_stopping and not self._is_stopped and self._outbox.is_drained:
+        if self._is_stopping and not self._is_stopped and self._is_drained:
             self._is_stopped = True
             effects.append(PersistTick(mark=self._mark(now, is_clean=True)))
         return effects
+
+    @property
+    def _is_drained(self) -> bool:
+        return self._outbox.is_drained and (self._desk is None or self._desk.is_drained)
 
     # One line for each event: splitting the table would hide that it is complete.
     def _react(self, event: EngineEvent, now: Instant) -> list[Effect]:  # noqa: C901, PLR0911, PLR0912
@@ -174,6 +202,8 @@ class TBox:
             case UplinkLost():
                 self._is_connected = False
                 self._time.forget()
+                if self._desk is not None:
+                    self._desk.lose_link()
                 outbox.lose_link(now)
             case MessageArrived(kind=kind, payload=payload):
                 return self._take_message(kind, payload, now)
@@ -191,9 +221,35 @@ class TBox:
                 return outbox.note_damaged(key, detail)
             case ChainStarted(record=record):
                 outbox.note_chain(record, now)
+            case McuChanged() | McuReceived() | JournalWritten() | JournalFailed():
+                return self._react_to_orders(event, now)
             case _:
                 assert_never(event)
         return []
+
+    def _react_to_orders(
+        self, event: McuChanged | McuReceived | JournalWritten | JournalFailed, now: Instant
+    ) -> list[Effect]:
+        desk = self._desk
+        assert desk is not None, "only a box with a microcontroller hears one"
+        match event:
+            case McuChanged(is_up=is_up, detail=detail):
+                fields: dict[str, int | float | str | bool | None] = {"is_up": is_up, "detail": detail}
+                self._outbox.builder.add_event(Fact(t_us=now.mono_us, name="mcu_changed", fields=fields))
+                return desk.note_mcu(is_up=is_up)
+            case McuReceived(kind=kind, body=body):
+                try:
+                    return desk.take_mcu(kind, body, now)
+                except ProtocolError as error:
+                    self._counts["mcu_messages_rejected"] += 1
+                    said: dict[str, int | float | str | None] = {"kind": kind, "code": error.code.value}
+                    return [Report(level=ReportLevel.WARNING, phrase="microcontroller not read", fields=said)]
+            case JournalWritten(number=number):
+                return desk.note_written(number)
+            case JournalFailed(number=number, detail=detail):
+                return desk.note_failed(number, detail, now)
+            case _:
+                assert_never(event)
 
     # --- boots and ticks ---
 
@@ -258,12 +314,15 @@ class TBox:
 
     def _connect(self, now: Instant) -> list[Effect]:
         self._is_connected = True
+        if self._desk is not None:
+            self._desk.connect()
         lacks_time = self._lacks_time(now)
         self._outbox.connect(now, waits_for_time=lacks_time)
         return self._ask_time(now) if self._wants_time(now) else []
 
     def _on_tick(self, now: Instant) -> list[Effect]:
-        return self._ask_time(now) if self._is_connected and self._wants_time(now) else []
+        effects = [] if self._desk is None else self._desk.tick(self._outbox.clock.at(now))
+        return effects + (self._ask_time(now) if self._is_connected and self._wants_time(now) else [])
 
     def _ask_time(self, now: Instant) -> list[Effect]:
         question = self._time.ask(now.mono_us)
@@ -272,9 +331,11 @@ class TBox:
     def _take_message(self, kind: Down, payload: bytes, now: Instant) -> list[Effect]:
         try:
             if kind is Down.RECEIPT:
-                return self._outbox.take_receipt(open_receipt(payload, self._backend_keys.get), now)
+                return self._take_receipt(open_receipt(payload, self._backend_keys.get), now)
             if kind is Down.TIME:
                 return self._take_time(payload, now)
+            if self._desk is not None and kind in DOWN_KINDS:
+                return self._desk.take(kind, payload, self._outbox.clock.at(now))
         except ProtocolError as error:
             self._counts[f"{kind.value}s_rejected"] += 1
             fields = {"kind": kind.value, "code": error.code.value}
@@ -282,7 +343,15 @@ class TBox:
         self._counts["messages_of_unknown_kind"] += 1
         return []
 
+    def _take_receipt(self, receipt: Receipt, now: Instant) -> list[Effect]:
+        if self._desk is not None and receipt.stream == Stream.DISPOSITION:
+            return self._desk.take_receipt(receipt)
+        return self._outbox.take_receipt(receipt, now)
+
     def _take_time(self, payload: bytes, now: Instant) -> list[Effect]:
+        handed_on = None if self._desk is None else self._desk.take_time(payload)
+        if handed_on is not None:
+            return handed_on
         told = self._time.answer(payload, self._backend_keys.get, now.mono_us)
         if told is None or told.utc_us is None or told.error_us is None:
             self._counts["times_unasked"] += 1

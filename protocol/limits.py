@@ -221,6 +221,9 @@ NOTE_SIGNATURES_MAX = 64
 LOG_ORIGIN_BYTES_MAX = 256
 """Bytes of a log's origin and of a witness's name: as in an order's log_ref."""
 
+ADD_CHECKPOINT_BYTES_MAX = 32_768
+"""Bytes of a log's request to a witness: a checkpoint and its proof, 45 bytes a hash."""
+
 CONSISTENCY_HASHES_MAX = 63
 """Hashes of a consistency proof: C2SP's bound; a log of 2^53 leaves needs 54."""
 
@@ -251,6 +254,9 @@ ZONES_MAX = 1_024
 
 HOLIDAYS_MAX = 512
 """Days in one calendar that are not what their weekday says: ten years of the country with most."""
+
+JOURNAL_QUEUE_MAX = 1_024
+"""Changes before the order journal's disk: more means that it stands still, and the engine tries again."""
 
 MCU_FRAMES_MAX = 256
 """Frames between the microcontroller's thread and the agent: a minute of them."""
@@ -294,8 +300,30 @@ made."""
 PARTITION_LOCK_MS_MAX = 2_000
 """Milliseconds that making a partition waits for a table: whoever comes after it waits as long."""
 
-REQUEST_BODY_BYTES_MAX = 16_384
-"""Bytes of one HTTP request body: the largest, an enrolment with CSR and proof, stays below 4 KiB."""
+REQUEST_BODY_BYTES_MAX = 65_536
+"""Bytes of one HTTP request body: the largest, an order with the basis that it rests on, in base64url, and the
+signer's delegation."""
+
+IDEMPOTENCY_KEY_CHARS_MAX = 64
+"""Characters of an Idempotency-Key: a UUID has 36."""
+
+IDEMPOTENCY_LIFE_US = 604_800_000_000
+"""How long a repeated request gets its first answer, µs: 7 days, longer than any retry of an order lives."""
+
+DISPOSITION_CONFLICTS_MAX = 256
+"""Signed dispositions kept for each box that contradict its chain: evidence of a fault, not a store."""
+
+GO_QUESTIONS_MAX = 64
+"""Go requests kept for each box: one for each parking, void after 15 minutes."""
+
+ORDERS_DRIVEN_MAX = 32
+"""Orders that one round of the worker moves on: each may ask the gate over HTTP."""
+
+ORDERS_SENT_MAX = 100
+"""Messages to boxes that one round of the bridge publishes."""
+
+CHALLENGE_SENDS_MAX = 6
+"""How often a question for a challenge goes out while no challenge comes: a sleeping box wakes every 6 h."""
 
 PAGE_ITEMS_DEFAULT = 100
 """Items of a page when the caller does not say: a screenful or two."""
@@ -381,6 +409,14 @@ bridge."""
 BROKER_AUTOSAVE_S = 300
 """Seconds between a broker's snapshots: each writes all sessions and queues and stops it meanwhile; what a
 crash takes is sent again by the boxes."""
+
+# --- Backend: log -------------------------------------------------------------------------------------------
+
+WITNESSES_MAX = 16
+"""Witnesses of one log: each is asked in turn at every checkpoint, and each cosignature travels in evidence."""
+
+WITNESS_WAIT_S_MAX = 5
+"""Seconds to wait for a witness: an order may wait for the answer; a silent one is asked again soon."""
 
 # --- Backend: ingest, traces, evidence ----------------------------------------------------------------------
 

@@ -49,6 +49,25 @@ def first_failure(order, signers, holders, ticket, device):
     )
 
 
+def all_failures(order, signers, holders, ticket, device):
+    """Return the first failure of each comparison, in their order: for whoever shows why, and does not act.
+
+    A known time is a condition of the last one only; without it, freshness says CLOCK_UNCERTAIN.
+    """
+    found = [
+        _identity_failure(order, device),
+        _mode_failure(order, device),
+        _counter_failure(order, device),
+        _freshness_failure(order, device),
+        _content_failure(order, device),
+        _signer_failure(order, signers, holders, ticket),
+        _ticket_failure(signers, ticket, device),
+        _delegations_failure(order, signers, holders, ticket, device),
+        None if device.latest is None else _metadata_failure(order, device),
+    ]
+    return [name for name in found if name is not None]
+
+
 def _identity_failure(order, device):
     if order[5] != device.mcu_id:
         return "WRONG_DEVICE"

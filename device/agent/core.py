@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING
 from device.adapters.handover import Handover
 from device.adapters.mqtt_events import Arrived, Connected, Lost, Published, UplinkEvent
 from device.adapters.mqtt_uplink import MqttUplink
+from device.adapters.order_journal import SqliteOrderJournal
 from device.adapters.sqlite_spool import SqliteSpool
 from device.agent.driver import Driver, Fetched
 from device.events import (
     BatchPublished,
+    JournalEvent,
     MessageArrived,
     SpoolEvent,
     Stop,
@@ -38,12 +40,13 @@ from device.events import (
 )
 from device.tbox import TBox
 from protocol.errors import ProtocolError
-from protocol.limits import SPOOL_ANSWERS_MAX, UPLINK_EVENTS_MAX, UPLINK_MESSAGES_MAX
+from protocol.limits import JOURNAL_QUEUE_MAX, SPOOL_ANSWERS_MAX, UPLINK_EVENTS_MAX, UPLINK_MESSAGES_MAX
 from protocol.topics import Down, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from device.agent.driver import McuLine
     from device.agent.home import AgentHome
     from device.agent.wiring import Wired
     from device.effects import SetClock
@@ -65,6 +68,7 @@ class Core:
         is_clock_trusted: whether dates of certificates may be checked.
         set_clock: takes signed time.
         watch: wraps the spool, for one who wants to see what goes into it.
+        mcu: the line to the microcontroller; None without one, and then no order is taken.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Core:
         is_clock_trusted: Callable[[], bool],
         set_clock: Callable[[SetClock], None],
         watch: Callable[[Spool], Spool] = lambda spool: spool,
+        mcu: McuLine | None = None,
     ) -> None:
         self.driver: Driver
         self.messages_misaddressed = 0
@@ -87,6 +92,9 @@ class Core:
         self._link = Handover[UplinkEvent](UPLINK_EVENTS_MAX)
         self._messages = Handover[Arrived](UPLINK_MESSAGES_MAX)
         self._spool = watch(SqliteSpool(home.spool, listener=self._hear_spool))
+        self._mcu = mcu
+        self._journaled = Handover[JournalEvent](2 * JOURNAL_QUEUE_MAX)
+        self._journal = None if mcu is None else SqliteOrderJournal(home.orders, listener=self._journaled.put)
         self.uplink = MqttUplink(wired.uplink, is_clock_trusted=is_clock_trusted, put=self._hear_uplink)
         self._is_uplink_started = False
         self._stopped = asyncio.Event()
@@ -96,10 +104,19 @@ class Core:
 
         Raises:
             SpoolError: the spool cannot be used, or another agent holds it.
+            JournalError: the order journal cannot be used.
         """
         wired = self._wired
         image = self._spool.load()
-        box = TBox(wired.config, plans=wired.plans, signer=wired.signer, image=image, now=self._now())
+        orders = None if self._journal is None else self._journal.load()
+        box = TBox(
+            wired.config,
+            plans=wired.plans,
+            signer=wired.signer,
+            image=image,
+            now=self._now(),
+            orders=orders,
+        )
         self.driver = Driver(
             box,
             device=wired.config.device,
@@ -108,13 +125,15 @@ class Core:
             now=self._now,
             fetched=self._answers.put,
             set_clock=self._set_clock,
+            mcu=self._mcu,
+            journal=self._journal,
         )
         self.uplink.start()
         self._is_uplink_started = True
 
     def start_pumps(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start the tasks that carry answers; the caller cancels them."""
-        pumps = (self._pump_spool, self._pump_link, self._pump_messages)
+        pumps = (self._pump_spool, self._pump_link, self._pump_messages, self._pump_journal)
         return [group.create_task(pump(), name=pump.__name__) for pump in pumps]
 
     async def stop_engine(self) -> bool:
@@ -134,8 +153,20 @@ class Core:
         if self._is_uplink_started:
             self.uplink.stop()
         self._spool.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    @property
+    def is_journal_alive(self) -> bool:
+        """The order journal's thread runs, or there is none."""
+        return self._journal is None or self._journal.is_alive
 
     # --- what flows ---
+
+    async def _pump_journal(self) -> None:
+        while True:
+            self.driver.feed(await self._journaled.get())
+            self._note_stopped()
 
     async def _pump_spool(self) -> None:
         while True:

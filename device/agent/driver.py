@@ -32,9 +32,11 @@ from device.effects import (
     RecordLosses,
     ReopenBatches,
     Report,
+    SendMcu,
     SetClock,
     StartChain,
     StoreBatch,
+    WriteJournal,
 )
 from device.events import PublishFailed
 from protocol.topics import Up, up_topic
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from device.events import EngineEvent
+    from device.order_state import JournalChange
     from device.ports import Spool
     from device.state import BatchKey
     from device.tbox import TBox
@@ -69,6 +72,20 @@ class Uplink(Protocol):
         """Send, or say at once that it cannot be sent now."""
 
 
+class McuLine(Protocol):
+    """What the driver asks of the line to the microcontroller."""
+
+    def send(self, kind: int, body: bytes, *, is_urgent: bool = False) -> bool:
+        """Queue a message, an urgent one ahead of all others; False when there is no room."""
+
+
+class OrderJournal(Protocol):
+    """What the driver asks of the order journal."""
+
+    def submit(self, change: JournalChange) -> None:
+        """Queue one change; its answer goes to the listener."""
+
+
 class Driver:
     """The engine, and those who do its work.
 
@@ -80,6 +97,8 @@ class Driver:
         now: the present moment.
         fetched: takes what was read for publishing, from the spool's thread.
         set_clock: takes signed time.
+        mcu: the line to the microcontroller; None without one.
+        journal: makes orders durable; None without a microcontroller.
     """
 
     def __init__(
@@ -92,7 +111,11 @@ class Driver:
         now: Callable[[], Instant],
         fetched: Callable[[Fetched], bool],
         set_clock: Callable[[SetClock], None],
+        mcu: McuLine | None = None,
+        journal: OrderJournal | None = None,
     ) -> None:
+        self._mcu = mcu
+        self._journal = journal
         self.box = box
         self._device = device
         self._spool = spool
@@ -123,6 +146,12 @@ class Driver:
                 self._spool.fetch(key).add_done_callback(partial(self._hand_back, key))
             case PublishMessage(kind=kind, payload=payload):
                 self._uplink.publish(up_topic(self._device, kind), payload)
+            case SendMcu(kind=kind, body=body, is_urgent=is_urgent):
+                assert self._mcu is not None, "only a box with a microcontroller speaks to one"
+                self._mcu.send(kind, body, is_urgent=is_urgent)
+            case WriteJournal(change=change):
+                assert self._journal is not None, "only a box with a microcontroller keeps orders"
+                self._journal.submit(change)
             case Report():
                 _report(effect)
             case SetClock():

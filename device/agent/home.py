@@ -62,6 +62,7 @@ class AgentHome:
         self.settings = root / "agent.toml"
         self.trust = root / "trust.json"
         self.spool = root / "spool.sqlite"
+        self.orders = root / "orders.sqlite"
         self.status = root / "status.json"
         self.tables = root / "tables"
         self.certificate = root / "tls" / "cert.pem"

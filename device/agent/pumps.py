@@ -26,6 +26,7 @@ from device.adapters.can_bus import BusState, CanReader
 from device.adapters.gnss import GnssLine, GnssReader, ReceiverState
 from device.adapters.gpsd_client import GpsdClient, GpsdSettings
 from device.adapters.handover import Handover
+from device.adapters.mcu_serial import McuFrame, McuSerial, McuState
 from device.adapters.system_clock import BUILD_UTC_US
 from device.agent.core import Core
 from device.agent.health import Readings, readings
@@ -37,17 +38,20 @@ from device.events import (
     FramesReceived,
     GnssReceived,
     HealthReported,
+    McuChanged,
+    McuReceived,
     Tick,
 )
 from device.gnss_intake import fix_reader, witness_us
 from protocol.batch import DropCause
 from protocol.facts import Event as Fact
-from protocol.limits import CAN_LOTS_MAX, NMEA_LINES_MAX
+from protocol.limits import CAN_LOTS_MAX, MCU_FRAMES_MAX, NMEA_LINES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device.adapters.gnss import GnssSettings
+    from device.adapters.owner_thread import OwnerThread
     from device.adapters.system_clock import SystemClock
     from device.agent.home import AgentHome
     from device.agent.wiring import Wired
@@ -82,8 +86,16 @@ class Agent:
         self._home = home
         self._lots = Handover[FrameLot | BusState](CAN_LOTS_MAX)
         self._lines = Handover[GnssLine | ReceiverState](NMEA_LINES_MAX)
+        self._frames = Handover[McuFrame | McuState](MCU_FRAMES_MAX)
+        mcu = wired.settings.mcu
+        self._mcu = None if mcu is None else McuSerial(mcu, self._frames.put)
         self._core = Core(
-            wired, home, now=clock.now, is_clock_trusted=clock.is_trusted, set_clock=self._set_clock
+            wired,
+            home,
+            now=clock.now,
+            is_clock_trusted=clock.is_trusted,
+            set_clock=self._set_clock,
+            mcu=self._mcu,
         )
         self._readers = [CanReader(bus.can, clock, self._lots.put) for bus in wired.settings.buses]
         gnss = wired.settings.gnss
@@ -107,7 +119,7 @@ class Agent:
             SpoolError: the spool cannot be opened.
             BaseExceptionGroup: a task failed.
         """
-        started: list[CanReader | GnssReader | GpsdClient] = []
+        started: list[OwnerThread] = []
         try:
             self._core.open()
             for reader in self._threads():
@@ -125,7 +137,7 @@ class Agent:
             tasks = self._core.start_pumps(group)
             tasks += [
                 group.create_task(pump(), name=pump.__name__)
-                for pump in (self._pump_can, self._pump_gnss, self._tick)
+                for pump in (self._pump_can, self._pump_gnss, self._pump_mcu, self._tick)
             ]
             await self._stopping.wait()
             await self._take_in_the_rest()
@@ -141,6 +153,8 @@ class Agent:
             self._take_lot(lot)
         for line in self._lines.drain():
             self._take_line(line)
+        for frame in self._frames.drain():
+            self._take_frame(frame)
         self._feed_drops()
 
     # --- what flows ---
@@ -152,6 +166,10 @@ class Agent:
     async def _pump_gnss(self) -> None:
         while True:
             self._take_line(await self._lines.get())
+
+    async def _pump_mcu(self) -> None:
+        while True:
+            self._take_frame(await self._frames.get())
 
     async def _tick(self) -> None:
         count = 0
@@ -187,6 +205,14 @@ class Agent:
                 fact = Fact(t_us=self._clock.mono_us(), name="receiver_changed", fields=fields)
                 self._core.driver.feed(FactObserved(fact=fact))
 
+    def _take_frame(self, item: McuFrame | McuState) -> None:
+        match item:
+            case McuFrame(kind=kind, body=body):
+                self._core.driver.feed(McuReceived(kind=kind, body=body))
+            case McuState(is_up=is_up, reason=reason):
+                detail = (reason or "")[:DETAIL_CHARS]
+                self._core.driver.feed(McuChanged(is_up=is_up, detail=detail))
+
     # --- details ---
 
     def _set_clock(self, told: SetClock) -> None:
@@ -207,11 +233,13 @@ class Agent:
                 if not was_trusted and self._clock.is_trusted():
                     self._core.uplink.check_dates_now()
 
-    def _threads(self) -> list[CanReader | GnssReader | GpsdClient]:
-        return [*self._readers, *([] if self._receiver is None else [self._receiver])]
+    def _threads(self) -> list[OwnerThread]:
+        others: list[OwnerThread | None] = [self._receiver, self._mcu]
+        return [*self._readers, *(thread for thread in others if thread is not None)]
 
     def _check_threads(self) -> None:
-        are_alive = [reader.is_alive for reader in self._threads()] + [self._core.uplink.is_alive]
+        are_alive = [reader.is_alive for reader in self._threads()]
+        are_alive += [self._core.uplink.is_alive, self._core.is_journal_alive]
         if not self._stopping.is_set() and not all(are_alive):
             raise ThreadEndedError("a reader or the uplink ended by itself; its traceback is above")
 
@@ -234,7 +262,10 @@ class Agent:
             "clock_class": int(self._clock.now().clock),
             "uplink_connected": int(self._core.is_connected),
         }
-        return readings(self._core.driver.box.metrics(), own)
+        if self._mcu is not None:
+            own |= self._mcu.counts()
+        box = self._core.driver.box
+        return readings(box.metrics(), own) | box.words()
 
 
 def _receiver(

@@ -107,6 +107,7 @@ def replay_tuning(
     factor = _factor(speed)
     return Tuning(
         keep_all=True,
+        has_mcu=False,
         precision=precision,
         batch=replace(batch, heartbeat_us=HEARTBEAT_US),
         spool=replace(spool, retry_us=STORE_RETRY_US),

@@ -36,6 +36,9 @@ Example (a whole file):
     resend_longest_s = 600.0
     [spool]
     quota_mb = 256
+    [mcu]
+    port = "/dev/ttyS1"
+    baudrate = 115200
     [log]
     level = "info"
 """
@@ -49,6 +52,7 @@ from typing import TYPE_CHECKING
 from device.adapters.can_bus import CanSettings
 from device.adapters.gnss import GnssSettings
 from device.adapters.gpsd_client import GpsdSettings
+from device.adapters.mcu_serial import McuSettings
 from device.agent.toml_section import Section
 from device.config import BatchLimits, SpoolLimits, UplinkLimits
 from device.errors import ConfigError
@@ -101,6 +105,7 @@ class AgentSettings:
         uplink: how batches are sent, and sent again while no receipt comes.
         spool: how much is kept.
         log_level: name of the standard library's level.
+        mcu: the line to the microcontroller; None without one: then no order is taken.
     """
 
     broker_host: str
@@ -116,6 +121,7 @@ class AgentSettings:
     uplink: UplinkLimits = field(default_factory=UplinkLimits)
     spool: SpoolLimits = field(default_factory=SpoolLimits)
     log_level: str = "info"
+    mcu: McuSettings | None = None
 
 
 def read_settings(path: Path) -> AgentSettings:
@@ -168,6 +174,7 @@ def parse_settings(document: dict[str, object], *, home: Path) -> AgentSettings:
         batch=BatchLimits(age_us=round(batch.number("age_s", 60.0, low=0.1, high=60.0) * SECOND_US)),
         spool=SpoolLimits(quota_bytes=spool.integer("quota_mb", 256, low=1, high=1_000_000) * MEGABYTE),
         log_level=log.choice("level", "info", LEVELS),
+        mcu=_mcu(top),
     )
     for section in (top, broker, api, vehicle, collect, batch, uplink, spool, log):
         section.finish()
@@ -217,6 +224,18 @@ def _gnss(top: Section, problems: list[str]) -> GnssSettings | GpsdSettings | No
     settings = GnssSettings(
         port=port,
         baudrate=section.integer("baudrate", 9_600, low=300, high=4_000_000),
+    )
+    section.finish()
+    return settings
+
+
+def _mcu(top: Section) -> McuSettings | None:
+    if not top.has("mcu"):
+        return None
+    section = top.section("mcu")
+    settings = McuSettings(
+        port=section.text("port", None) or "",
+        baudrate=section.integer("baudrate", 115_200, low=9_600, high=4_000_000),
     )
     section.finish()
     return settings

@@ -55,6 +55,17 @@ class Status:
     problems: tuple[str, ...] = ()
     readings: Mapping[str, int | float | str | None] = field(default_factory=dict)
 
+    def lock(self) -> dict[str, str]:
+        """Return what the microcontroller last said of the lock; UNKNOWN unless the agent runs and heard it.
+
+        It is a display: only a signed disposition says that a car was locked.
+        """
+        said = self.readings if self.is_running else {}
+        return {
+            "state": str(said.get("lock_state") or "UNKNOWN"),
+            "waits_for": str(said.get("lock_waits_for") or ""),
+        }
+
     def summary(self) -> dict[str, object]:
         """Return all of it as JSON takes it."""
         settings = self.settings
@@ -65,6 +76,7 @@ class Status:
             "certificate_until": self.certificate_until,
             "broker": None if settings is None else f"{settings.broker_host}:{settings.broker_port}",
             "buses": [] if settings is None else [bus.can.bus for bus in settings.buses],
+            "lock": self.lock(),
             "problems": list(self.problems),
             "readings": dict(self.readings),
         }

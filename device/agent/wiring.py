@@ -22,7 +22,7 @@ from device.acquisition.table import DecodeTable
 from device.adapters.key_store import KeyName
 from device.adapters.mqtt_events import UplinkSettings
 from device.agent.settings import AgentSettings, read_settings
-from device.config import SECOND_US, BatchLimits, EngineConfig, SpoolLimits, UplinkLimits
+from device.config import SECOND_US, BatchLimits, EngineConfig, OrdersConfig, SpoolLimits, UplinkLimits
 from device.errors import ConfigError, EdgeError
 from device.intake import BusPlan
 from device.profile import rules_for
@@ -78,6 +78,7 @@ class Tuning:
         uplink: instead of the settings' when given.
         tick_us: how often the engine persists how far it got.
         asks_time: ask the backend for signed time while nobody vouches for the clock.
+        has_mcu: speak to the microcontroller that the settings name.
     """
 
     keep_all: bool = False
@@ -87,6 +88,7 @@ class Tuning:
     uplink: UplinkLimits | None = None
     tick_us: int = 5 * SECOND_US
     asks_time: bool = True
+    has_mcu: bool = True
 
 
 def wire(home: AgentHome, *, entropy: Callable[[int], bytes] = os.urandom) -> Wired:
@@ -141,6 +143,7 @@ def wired(
         tick_us=tuning.tick_us,
         asks_time=tuning.asks_time,
         profile_hash=None if profile is None else profile.profile_hash,
+        orders=_orders(settings, profile, tuning),
         jitter_seed=hashlib.sha256(trust.device.encode() + boot).digest(),
     ).checked()
     home.keys.load(KeyName.TLS)  # refused now rather than at the first connect
@@ -159,6 +162,13 @@ def wired(
             keepalive_s=settings.keepalive_s,
         ),
     )
+
+
+def _orders(settings: AgentSettings, profile: Profile | None, tuning: Tuning) -> OrdersConfig | None:
+    """Return the agent's side of orders; a replay has no microcontroller."""
+    if settings.mcu is None or not tuning.has_mcu:
+        return None
+    return OrdersConfig(states={} if profile is None else profile.states)
 
 
 def plan_bus(bus: str, table: DecodeTable, profile: Profile | None) -> BusPlan:

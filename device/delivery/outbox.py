@@ -77,6 +77,7 @@ class Outbox:
         self.builder = BatchBuilder(config.batch, opened_us=opened_us)
         self.clock = UtcKeeper(floor_us=config.utc_floor_us)
         self.counts: Counter[str] = Counter()
+        self.order_heads: tuple[bytes | None, bytes | None] = (None, None)
         self._standing = StandingQuestions(
             config.uplink,
             device=config.device,
@@ -124,6 +125,7 @@ class Outbox:
         self.seal_open(now)
 
     def _seal(self, draft: Draft) -> BatchKey:
+        self._sealer.heads = self.order_heads
         batch = self._sealer.seal(draft, book=self.keeper.book, dictionary=self.dictionary)
         self.keeper.queue.push(batch)
         self.counts["batches_sealed"] += 1

@@ -64,6 +64,9 @@ def derive_salt(secret: bytes, boot: bytes, seq: int, section: int) -> bytes:
 class Sealer:
     """The growing end of one chain.
 
+    Attributes:
+        heads: cmd_hash of the newest order and hash of the newest disposition, for the next header.
+
     Args:
         device: Permanent name of the box.
         signer: Holds the agent's key.
@@ -78,6 +81,7 @@ class Sealer:
         self._chain = chain
         self._seq = chain.last_seq
         self._prev = chain.last_digest
+        self.heads: tuple[bytes | None, bytes | None] = (None, None)
         assert (self._seq == 0) == (self._prev is None), "a chain with batches has a head"
 
     @property
@@ -128,8 +132,8 @@ class Sealer:
             drops=draft.drops,
             policy=draft.policy,
             profile=draft.profile,
-            order_head=None,
-            disposition_head=None,
+            order_head=self.heads[0],
+            disposition_head=self.heads[1],
             checkpoint=None,
             sections={section: section_ref(content) for section, content in sections.items()},
             origin=self._chain.origin if key.seq == 1 else None,

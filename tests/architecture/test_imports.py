@@ -15,7 +15,10 @@ PROTOCOL_MAY_IMPORT = {"cbor2", "cryptography", "numpy", "zstandard", "protocol"
 # What exists on MicroPython, where `strict_cbor` must run unchanged.
 MICROPYTHON_HAS = {"struct", "io", "sys", "binascii", "hashlib"}
 
-PURE = ["device/acquisition", "device/delivery", "device/tbox.py", "device/state.py", "backend/domain"]
+PURE = [
+    *("device/acquisition", "device/delivery", "device/orders"),
+    *("device/tbox.py", "device/state.py", "device/order_state.py", "backend/domain"),
+]
 IMPURE_MODULES = {
     "time",
     "os",
