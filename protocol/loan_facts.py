@@ -398,7 +398,15 @@ def open_loan_record(data: bytes, keys: KeyLookup) -> LoanRecord:
     Raises:
         ProtocolError: as `open_sign1`; BAD_FIELD when not exactly of its kind's form.
     """
-    payload = open_sign1(data, Kind.LOAN_RECORD, keys, max_bytes=ORDER_BYTES_MAX).payload
+    return read_loan_record(open_sign1(data, Kind.LOAN_RECORD, keys, max_bytes=ORDER_BYTES_MAX).payload)
+
+
+def read_loan_record(payload: bytes) -> LoanRecord:
+    """Read the payload of a record whose signature was verified before.
+
+    Raises:
+        ProtocolError: BAD_ENCODING; BAD_FIELD when not exactly of its kind's form.
+    """
     fields = _load("loan-record", payload, max_bytes=ORDER_BYTES_MAX)
     body = fields.pop(_BODY, None)
     try:

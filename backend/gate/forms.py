@@ -17,9 +17,10 @@ What cannot be read is 422, a wrong token 401, both problem+json.
     POST /freeze /unfreeze /breaker-limit /opinions   Document -> Recorded      gate records (SPEC §21)
     GET  /status                         -> Status
 
-A HELD order is never signed, also not later: release means a fresh challenge and fresh signatures (README
-§1.16). REFUSED may be asked again: `earliest` says when it may help; null says that time alone will not.
-Repeating `/review` of an order that was signed returns the same part.
+An order that the breaker HELD is never signed, also not later: release means a fresh challenge and fresh
+signatures (README §1.16). One that a freeze HELD, and one REFUSED, may be asked again: `earliest` says when
+it may help; null says that time alone will not. Repeating `/review` of an order that was signed returns the
+same part.
 
 The content of an order's leaf in the log is the COSE_Sign of the payload with the two parts of `parts`, in
 their order (`protocol.orders.assemble`).
