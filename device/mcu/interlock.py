@@ -284,7 +284,7 @@ def readings(at):
 
 
 def _bit(value):
-    return None if value is None else int(value)
+    return int(value) if value is True or value is False else None
 
 
 def _off_verdict(value):
