@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from protocol.receipts import Receipt
 
 SECOND_US = 1_000_000
+WORDS_CHARS_MAX = 200  # a text in a batch's health has at most 256 bytes
 FACTS_EVERY_US = 900_000  # once a second, with the tick
 HELLO_EVERY_US = 10 * SECOND_US  # while no status comes
 STATUS_AGE_US_MAX = 15 * SECOND_US  # a status is due each second; without one nobody knows the car's state
@@ -129,7 +130,7 @@ class OrdersDesk:
         """Return what a person reads: the lock's state, why it waits, what the early look at orders found."""
         status = self.status
         waiting = self._arrivals.ordered
-        return {
+        said = {
             "lock_state": "UNKNOWN" if status is None else status.state.name,
             "lock_mode": "UNKNOWN" if status is None else status.mode.name,
             "lock_order": "" if status is None or status.open_cmd_id is None else status.open_cmd_id.hex(),
@@ -137,6 +138,7 @@ class OrdersDesk:
             "lock_image": "" if status is None else "demo" if status.is_demo else "production",
             "orders_early_reasons": " ".join(reason for order in waiting for reason in order.reasons),
         }
+        return {name: text[:WORDS_CHARS_MAX] for name, text in said.items()}
 
     # --- what the shell says ---
 

@@ -58,6 +58,8 @@ class Mode(IntEnum):
     MONITOR = 2
 
 
+COUNTERS_MAX = 64  # of the microcontroller in a status: with the box's own they still fit one batch's health
+
 _HASH = ("bytes", 32, 32)
 _ID = ("bytes", 16, 16)
 _COUNT = ("uint", 0, (1 << 53) - 1)
@@ -230,13 +232,17 @@ def write_document(kind: int, document: bytes) -> bytes:
 
 
 def _counters(value: object) -> dict[str, int]:
+    """Return the microcontroller's counters as far as they can stand among the box's own."""
     if not isinstance(value, dict):
         return {}
-    return {
+    found = {
         name: count
         for name, count in value.items()
-        if isinstance(name, str) and isinstance(count, int) and not isinstance(count, bool)
+        if orders_payload.fits(name, ("text", 1, 40))
+        and name.replace("_", "").isalnum()
+        and orders_payload.fits(count, _COUNT)
     }
+    return dict(list(found.items())[:COUNTERS_MAX])
 
 
 def _int(value: object) -> int:
