@@ -6,7 +6,7 @@ Rules:
   file that its address names (`passfile=…`) or where libpq looks for one.
 - Nothing is created or opened here; `tbox backend init` does that.
 
-A home holds `tbox.sqlite`, `ca/{ca.pem,ca.key}`, `keys/{receipt.key,policy.key,nonce.key}`,
+A home holds `tbox.sqlite`, `ca/{ca.pem,ca.key}`, `keys/{receipt.key,policy.key,log.key,nonce.key}`,
 `tls/bridge.{pem,key}` and perhaps `settings.toml`.
 
 Example:
@@ -62,6 +62,15 @@ class Settings(BaseSettings):
         description="Folder of the broker's files, see `tbox backend broker`; default: `broker` in the home.",
     )
 
+    log_origin: str = Field(
+        default="log.example/tbox",
+        pattern=r"^[^\s+]{1,256}$",
+        description="Name of this instance's log, an address without schema; fixed by the first checkpoint.",
+    )
+    witnesses_file: Path | None = Field(
+        default=None, description="Witnesses of the log; default: `witnesses.json` in the home, if it exists."
+    )
+
     @field_validator("database")
     @classmethod
     def _without_password(cls, address: str | None) -> str | None:
@@ -104,6 +113,16 @@ class Settings(BaseSettings):
     def policy_key_path(self) -> Path:
         """Private key that signs collection policies, PEM PKCS#8, mode 0600."""
         return self.home / "keys" / "policy.key"
+
+    @property
+    def log_key_path(self) -> Path:
+        """Private key that signs the log's checkpoints, Ed25519 in PEM PKCS#8, mode 0600."""
+        return self.home / "keys" / "log.key"
+
+    @property
+    def witnesses_path(self) -> Path:
+        """Witnesses of the log, JSON: {"witnesses": [{"key": text, "url": address}]}."""
+        return self.witnesses_file if self.witnesses_file is not None else self.home / "witnesses.json"
 
     @property
     def nonce_secret_path(self) -> Path:

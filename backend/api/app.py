@@ -35,6 +35,7 @@ from backend.api.routes import (
     enrolment_tokens,
     evidence,
     health,
+    ledger,
     me,
     signals,
     state,
@@ -62,6 +63,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     batches.router,
     chains.router,
     evidence.router,
+    ledger.router,
 )
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.
@@ -80,6 +82,7 @@ TAGS: Final = [
     {"name": "devices", "description": "The registry of boxes."},
     {"name": "keys", "description": "API keys of the own organisation."},
     {"name": "telemetry", "description": "What the boxes sent, as they signed it."},
+    {"name": "ledger", "description": "The append-only log: checkpoints, leaves, proofs."},
     {"name": "evidence", "description": "Proof, verified and for verification elsewhere."},
 ]
 

@@ -273,6 +273,19 @@ def devices_with_chains(session: Session) -> list[str]:
     return [row.device_id for row in rows]
 
 
+def heads_received_since(session: Session, *, since_us: int) -> list[tuple[str, str, bytes, tuple[int, int]]]:
+    """Return organisation, device, chain and (chain_ref, highest number) of chains that moved."""
+    rows = session.connection().execute(
+        select(CHAIN.c.org_id, CHAIN.c.device_id, CHAIN.c.chain, CHAIN.c.chain_ref, CHAIN.c.stored)
+        .where(CHAIN.c.last_received_us >= since_us, CHAIN.c.stored != "[]")
+        .order_by(CHAIN.c.device_id, CHAIN.c.chain)
+    )
+    return [
+        (row.org_id, row.device_id, bytes(row.chain), (row.chain_ref, _ranges(row.stored).last))
+        for row in rows
+    ]
+
+
 def find_chain(session: Session, *, org_id: str, device_id: str, chain: bytes) -> StoredChain | None:
     """Return one chain of one of the organisation's devices."""
     row = (

@@ -211,6 +211,23 @@ def contents_of_device(
     return session.connection().execute(query)
 
 
+def latest_content(
+    session: Session, *, leaf_type: int, device_id: str | None = None
+) -> Row[int, bytes, int] | None:
+    """Return index, content and time of the newest leaf of a type that still has its content."""
+    content, leaf = LEDGER_CONTENT.c, LEDGER_LEAF.c
+    query = (
+        select(content.leaf_index, content.content, leaf.at_us)
+        .join(LEDGER_LEAF, leaf.leaf_index == content.leaf_index)
+        .where(leaf.leaf_type == leaf_type)
+        .order_by(content.leaf_index.desc())
+        .limit(1)
+    )
+    if device_id is not None:
+        query = query.where(content.device_id == device_id)
+    return session.connection().execute(query).one_or_none()
+
+
 def erase_contents(session: Session, indices: Collection[int]) -> int:
     """Delete salt and content of leaves; return how many still had them."""
     gone = delete(LEDGER_CONTENT).where(LEDGER_CONTENT.c.leaf_index.in_(list(indices)))

@@ -27,6 +27,7 @@ from backend.settings import Settings
 from backend.store.api_keys import list_api_keys
 from backend.store.database import Database, open_database
 from backend.store.key_files import PUBLIC, load_private_key, make_private_key, make_secret, write_new
+from backend.store.log_keys import make_log_key
 from backend.store.migrate import status, upgrade
 from backend.store.organisations import Organisation, find_platform
 from backend.usecases.create_api_key import CreatedKey, create_api_key
@@ -118,6 +119,7 @@ def _make_files(settings: Settings, *, now_us: int) -> tuple[Path, ...]:
         (settings.ca_certificate_path, make_certificate),
         (settings.receipt_key_path, make_private_key),
         (settings.policy_key_path, make_private_key),
+        (settings.log_key_path, make_log_key),
         (settings.nonce_secret_path, lambda path: make_secret(path, length=SECRET_BYTES)),
     )
     missing = tuple((path, make) for path, make in makers if not path.exists())
