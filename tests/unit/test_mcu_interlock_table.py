@@ -189,7 +189,8 @@ def test_each_row_reads_only_its_own_inputs() -> None:
 
 GARBAGE = (True, False, -1, "0", b"", [], {}, 1.5, object(), 2**70)
 HARMLESS = {  # a truth value where one is asked for, a large count; a verdict False is 0, absent
-    "zone_version": (2**70,), "ran_s": (2**70,), "rest_s": (2**70,), "warned": (2**70,), "mode_active": (True,),
+    "zone_version": (2**70,), "ran_s": (2**70,), "rest_s": (2**70,), "warned": (2**70,),
+    "mode_active": (True,),
     "cycle_ended": (True,), "business_day": (True,), "engine": (False,), "ignition": (False,),
     "crank": (False,), "ignition_bus": (False,), "engine_bus": (False,), "hazard": (False,),
     "gnss": (False,),
