@@ -258,6 +258,9 @@ HOLIDAYS_MAX = 512
 JOURNAL_QUEUE_MAX = 1_024
 """Changes before the order journal's disk: more means that it stands still, and the engine tries again."""
 
+MCU_BODIES_KEPT_MAX = 32
+"""Messages to the microcontroller that the agent remembers, in case it was too busy for them: two bundles."""
+
 MCU_FRAMES_MAX = 256
 """Frames between the microcontroller's thread and the agent: a minute of them."""
 

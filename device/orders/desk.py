@@ -29,6 +29,7 @@ from device.orders.interlock import why_waiting
 from device.orders.journal import JournalWriter
 from device.orders.link import LinkKind, read_link_code, read_status, write_map
 from device.orders.relay import GoRelay, TimeRelay
+from device.orders.resend import Resend
 from device.orders.supply import Supply
 from device.orders.wake import plan
 from protocol.authority_bundle import decode_challenge_question, unverified_fields
@@ -76,6 +77,7 @@ class OrdersDesk:
         self._answers = Answers(config.uplink, image.answers)
         self._supply = Supply()
         self._go = GoRelay()
+        self._resend = Resend()
         self._times = TimeRelay(config.device, signer)
         self._known = Known()
         self._order_head = image.order_head
@@ -121,8 +123,8 @@ class OrdersDesk:
             "wake_within_s": wake.answer_within_s or wake.wake_every_s or 0,
         }
         theirs = {} if status is None else {f"mcu_{name}": count for name, count in status.counters.items()}
-        parts = (self._arrivals, self._answers, self._supply, self._journal, self._go, self._times, self)
-        for part in parts:
+        ways = (self._arrivals, self._answers, self._supply, self._go, self._times, self._resend)
+        for part in (self._journal, *ways, self):
             levels |= part.counts
         return levels | theirs
 
@@ -147,6 +149,7 @@ class OrdersDesk:
         self._is_mcu_up = is_up
         self._status_us = self._hello_us = None
         self._arrivals.present_again()
+        self._resend.forget()
         self._times.restart()
         return []
 
@@ -206,7 +209,7 @@ class OrdersDesk:
                 effects = self._supply.take(payload, self._known)
                 if effects:
                     self._arrivals.present_again()
-                return effects
+                return self._resend.remember(effects)
             case Down.CHALLENGE:
                 question = decode_challenge_question(payload)
                 status = self._known.status
@@ -217,7 +220,7 @@ class OrdersDesk:
                 raise AssertionError(kind)
 
     def _hand_on(self, kind: LinkKind, body: bytes, *, is_urgent: bool = False) -> list[Effect]:
-        return [SendMcu(kind=kind, body=body, is_urgent=is_urgent)]
+        return self._resend.remember([SendMcu(kind=kind, body=body, is_urgent=is_urgent)])
 
     def _take_order(self, payload: bytes, now: Instant) -> list[Effect]:
         incoming = read_order(payload)
@@ -324,7 +327,7 @@ class OrdersDesk:
         if is_first or before is None or before.epoch != status.epoch:
             effects += self._acknowledge_upto(status.epoch)
         effects += self._ask_hole(status, now)
-        return effects + self._supply.supply(status.wants, now.mono_us)
+        return effects + self._resend.remember(self._supply.supply(status.wants, now.mono_us))
 
     def _ask_hole(self, status: Status, now: Instant) -> list[Effect]:
         """Ask for dispositions that are missing: below what is here, or up to what the status names."""
@@ -365,6 +368,8 @@ class OrdersDesk:
     def _take_link_code(self, body: bytes, now: Instant) -> list[Effect]:
         said = read_link_code(body)
         self.counts[f"link_code_{said.code.lower()}"] += 1
+        if self._resend.note(said.code, said.digest, now_us=now.mono_us):
+            return []
         done = self._arrivals.note_link_code(said.code, said.digest, now.mono_us)
         report = Report(
             level=ReportLevel.WARNING,
@@ -381,6 +386,7 @@ class OrdersDesk:
         effects = self._journal.again(now.mono_us)
         if self._is_mcu_up:
             effects += [self._present(waiting) for waiting in self._arrivals.next_to_present(now.mono_us)]
+            effects += self._resend.due(now.mono_us)
             effects += self._greet(now)
         if self._is_connected:
             effects += self._answers.next_to_send(now.mono_us)

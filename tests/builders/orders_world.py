@@ -1,4 +1,4 @@
-"""A backend, an agent and a microcontroller that may each vanish at any moment, with links that lose and repeat.
+"""A backend, an agent and a microcontroller that may each vanish at any moment; links lose and repeat.
 
 Seed in, same run out. The microcontroller keeps what a real one keeps over its resets (what it has done by
 cmd_id, its numbered dispositions until they are acknowledged) and acts on an order it does not know. The

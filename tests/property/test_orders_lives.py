@@ -1,4 +1,4 @@
-"""Whoever restarts at whatever moment, an order is neither lost nor acted on twice, and every answer arrives."""
+"""Whoever restarts whenever, an order is neither lost nor acted on twice, and every answer arrives."""
 
 import pytest
 
