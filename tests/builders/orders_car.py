@@ -1,8 +1,8 @@
 """One car in virtual time: the agent's engine, the microcontroller's brain, and a small backend.
 
-The line carries bodies without frames. What bus and receiver say is `facts`: the agent's own FACTS are replaced
-by them, so that a test says what the car does, or what a lying agent swears.
-The backend answers questions for time, documents and go tokens, repeats orders, and receipts dispositions.
+The line carries bodies without frames. What bus and receiver say is `facts`: the agent's own FACTS are
+replaced by them, so that a test says what the car does, or what a lying agent swears. The backend answers
+questions for time, documents and go tokens, repeats orders, and receipts dispositions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from protocol.authority_bundle import (
     unverified_fields,
 )
 from protocol.errors import ProtocolError
-from protocol.orders import State
 from protocol.signed_time import TimeToken, open_time_request, sign_time_token
 from protocol.topics import Down, Up
 from protocol.vectors.keys import published_signer
@@ -34,6 +33,7 @@ from tests.builders.orders_desk import Disk, OrderBox, receipt
 
 if TYPE_CHECKING:
     from device.events import EngineEvent
+    from protocol.orders import State
 
 STEPS = 4  # rounds of the brain in a step of the world: one message each
 

@@ -1,4 +1,4 @@
-"""Agent and microcontroller together: a lock's life over a lossy broker, with restarts, and an agent that lies."""
+"""Agent and microcontroller together: a lock over a lossy broker, with restarts, and an agent that lies."""
 
 import hashlib
 
