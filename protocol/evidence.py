@@ -16,14 +16,19 @@ from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from protocol import cose_sign
 from protocol.batch import disassemble, head_hash, signed_place
 from protocol.envelope import Kind, open_sign1, verify_sign1
 from protocol.errors import ProtocolError, Reject
+from protocol.evidence_authority import read_authority
 from protocol.evidence_chains import check_chain, check_origins, check_sections
+from protocol.evidence_dispositions import answer_absence, check_dispositions
 from protocol.evidence_file import EvidenceFile, FoundPart, NotEvidenceError, PartState, read_file
 from protocol.evidence_ledger import Ledger, Place, SignedBatch
+from protocol.evidence_log import check_log
 from protocol.evidence_manifest import PartKind
-from protocol.evidence_report import Code, Finding, Report, Trust, Verdict, Weight
+from protocol.evidence_orders import check_orders
+from protocol.evidence_report import Absence, Code, Finding, OrderReport, Report, Trust, Verdict, Weight
 from protocol.header import BatchHeader
 from protocol.header_codec import decode_header
 from protocol.ids import ChainId, public_key_from_cose, thumbprint
@@ -95,7 +100,8 @@ class _Check:
         chains = tuple(check_chain(self._ledger, claim) for claim in self._manifest.chains)
         check_origins(self._ledger)
         check_sections(self._ledger)
-        if not chains:
+        orders, absence = self._check_orders()
+        if not chains and not self._manifest.dispositions:
             self._ledger.find(
                 Code.NOTHING_IN_IT, Weight.UNVERIFIABLE, "The file holds no batch of this interval."
             )
@@ -110,7 +116,51 @@ class _Check:
             purpose=self._manifest.purpose,
             chains=chains,
             findings=tuple(sorted(self._ledger.findings, key=lambda finding: -finding.weight)),
+            orders=orders,
+            absence=absence,
         )
+
+    # --- orders ---
+
+    def _check_orders(self) -> tuple[tuple[OrderReport, ...], Absence | None]:
+        """Check orders, the log and what the car did, where the file is about them."""
+        if not self._manifest.dispositions and not any(
+            self._ledger.whole(kind) for kind in (PartKind.MCU_KEY, PartKind.ORDER, PartKind.DISPOSITION)
+        ):
+            return (), None
+        mcu_keys = self._mcu_keys()
+        log = check_log(self._ledger, self._trust)
+        authority = read_authority(self._ledger, self._trust)
+        orders = check_orders(self._ledger, authority, log, mcu_keys)
+        chains = check_dispositions(self._ledger, orders, mcu_keys)
+        told = tuple(
+            OrderReport(
+                cmd_id=order.cmd_id.hex(),
+                type=order.type.name,
+                holds=order.holds,
+                sentences=tuple(order.sentences),
+            )
+            for order in orders.values()
+        )
+        return told, answer_absence(self._ledger, chains, orders)
+
+    def _mcu_keys(self) -> dict[bytes, bytes]:
+        """Return x‖y of the microcontroller's keys in the file, by kid, and say which are not trusted."""
+        trusted = self._trust.mcus.get(self._manifest.device, frozenset())
+        keys: dict[bytes, bytes] = {}
+        for _, data in self._ledger.whole(PartKind.MCU_KEY):
+            try:
+                kid = thumbprint(public_key_from_cose(data))
+            except ProtocolError:
+                continue
+            keys[kid] = cose_sign.key_xy(data)
+            if kid not in trusted:
+                text = f"The trust file does not name the microcontroller {kid.hex()} of the box."
+                self._ledger.find(Code.MCU_UNTRUSTED, Weight.UNVERIFIABLE, text)
+        if not keys:
+            text = "The key of the box's microcontroller is not in the file."
+            self._ledger.find(Code.MCU_UNTRUSTED, Weight.UNVERIFIABLE, text)
+        return keys
 
     # --- keys and seal ---
 

@@ -14,6 +14,7 @@ Source: `protocol/SPEC-evidence.md`.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -44,6 +45,15 @@ class PartKind(IntEnum):
     HEADER = 4  # the COSE_Sign1 of a batch header
     SECTION = 5  # salt16 ‖ data of a section
     QUARANTINED = 6  # a whole batch that the box signed and the backend refused
+    MCU_KEY = 7  # a COSE_Key of the box's microcontroller, D1
+    ORDER = 8  # an order as it went to the car; chain is its cmd_id
+    BASIS = 9  # the bundle that an order rests on; chain is its cmd_id
+    AUTHORITY = 10  # a delegation (section 1), a root's snapshot (2), a revocation (3)
+    DISPOSITION = 11  # the car's answer; chain is the epoch, seq its number
+    LEAF = 12  # [leaf, size, path]; seq is the leaf's index + 1
+    OPENING = 13  # salt16 ‖ content of a leaf; seq is the leaf's index + 1
+    CHECKPOINT = 14  # a signed note of the log; seq is its size
+    CONSISTENCY = 15  # [first size, second size, path]; seq is the first size
 
 
 class WithheldReason(IntEnum):
@@ -77,6 +87,10 @@ class PartRef:
     digest: bytes
 
     @property
+    def _id(self) -> str:
+        return "" if self.chain is None else self.chain.hex()
+
+    @property
     def name(self) -> str:
         """Name for people and programs, e.g. `section 2 of batch 7 of chain 0101…`."""
         of = "" if self.chain is None else f" of chain {self.chain.hex()}"
@@ -87,6 +101,15 @@ class PartRef:
             PartKind.HEADER: f"the header of batch {self.seq}{of}",
             PartKind.SECTION: f"section {self.section} of batch {self.seq}{of}",
             PartKind.QUARANTINED: f"the refused batch {self.seq}{of}",
+            PartKind.MCU_KEY: "a key of the box's microcontroller",
+            PartKind.ORDER: f"the order {self._id}",
+            PartKind.BASIS: f"the basis of the order {self._id}",
+            PartKind.AUTHORITY: "a document of authority",
+            PartKind.DISPOSITION: f"disposition {self.seq} of epoch {self._id}",
+            PartKind.LEAF: f"the proof of leaf {(self.seq or 1) - 1} of the log",
+            PartKind.OPENING: f"the content of leaf {(self.seq or 1) - 1} of the log",
+            PartKind.CHECKPOINT: f"the log's checkpoint of {self.seq} leaves",
+            PartKind.CONSISTENCY: f"the proof that the log grew from {self.seq} leaves",
         }
         return next(
             (name for kind, name in names.items() if kind == self.kind), f"a part of kind {self.kind}"
@@ -133,6 +156,7 @@ class Manifest:
         chains: what of each chain belongs to the interval.
         withheld: committed sections that are not here.
         parts: every part, in the order of the file.
+        dispositions: what of each epoch's dispositions is here; the id is the epoch.
         version: of this form; 1.
     """
 
@@ -144,6 +168,7 @@ class Manifest:
     chains: tuple[ChainClaim, ...]
     withheld: tuple[Withheld, ...]
     parts: tuple[PartRef, ...]
+    dispositions: tuple[ChainClaim, ...] = ()
     version: int = VERSION
 
 
@@ -172,12 +197,13 @@ def encode_manifest(manifest: Manifest) -> bytes:
             3: [manifest.from_us, manifest.to_us],
             4: manifest.sealed_us,
             5: manifest.purpose,
-            6: [[claim.chain, claim.first, claim.last, claim.highest] for claim in manifest.chains],
+            6: _claims(manifest.chains),
             7: [[item.chain, item.seq, item.section, item.reason] for item in manifest.withheld],
             8: [
                 [part.kind, part.chain, part.seq, part.section, part.size, part.digest]
                 for part in manifest.parts
             ],
+            **({9: _claims(manifest.dispositions)} if manifest.dispositions else {}),
         }
     )
     try:
@@ -204,7 +230,14 @@ def decode_manifest(data: bytes) -> Manifest:
         chains=tuple(_claim(item) for item in fields.array(6, most=EVIDENCE_CHAINS_MAX)),
         withheld=tuple(_withheld(item) for item in fields.array(7, most=EVIDENCE_PARTS_MAX)),
         parts=tuple(_part(item) for item in fields.array(8, most=EVIDENCE_PARTS_MAX)),
+        dispositions=tuple(_claim(item) for item in fields.array(9, most=EVIDENCE_CHAINS_MAX))
+        if fields.has(9)
+        else (),
     )
+
+
+def _claims(claims: Iterable[ChainClaim]) -> list[list[object]]:
+    return [[claim.chain, claim.first, claim.last, claim.highest] for claim in claims]
 
 
 def _claim(value: object) -> ChainClaim:

@@ -24,6 +24,7 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from protocol.checkpoint import LOG_KEY, WITNESS_KEY, NoteError, NoteKey
 from protocol.errors import ProtocolError
 from protocol.ids import DeviceId, parse_device_id, public_key_from_cose, thumbprint
 
@@ -94,6 +95,25 @@ class Code(StrEnum):
     CLOCK_UNKNOWN = "clock_unknown"
     DROPS_COUNTED = "drops_counted"
     NOTHING_IN_IT = "nothing_in_it"
+    MCU_UNTRUSTED = "mcu_untrusted"
+    AUTHORITY_BROKEN = "authority_broken"
+    AUTHORITY_UNTRUSTED = "authority_untrusted"
+    ORDER_BROKEN = "order_broken"
+    ORDER_UNPROVEN = "order_unproven"
+    ORDER_MISSING = "order_missing"
+    SIGNER_REVOKED = "signer_revoked"
+    BASIS_ALTERED = "basis_altered"
+    BASIS_WITHHELD = "basis_withheld"
+    LOG_UNTRUSTED = "log_untrusted"
+    LOG_BROKEN = "log_broken"
+    LOG_FORKED = "log_forked"
+    LOG_UNWITNESSED = "log_unwitnessed"
+    LEAF_BROKEN = "leaf_broken"
+    ORDER_NOT_LOGGED = "order_not_logged"
+    ORDER_LOG_UNPROVEN = "order_log_unproven"
+    DISPOSITION_BROKEN = "disposition_broken"
+    DISPOSITION_GAP = "disposition_gap"
+    DISPOSITIONS_CONTRADICT = "dispositions_contradict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +133,20 @@ class TrustError(ValueError):
     """A trust file is not one; the message says where."""
 
 
+_MEMBERS = {
+    *("devices", "backend_keys", "device_keys", "comment"),
+    *("mcus", "roots", "log_keys", "witness_keys"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootAnchor:
+    """A root's COSE_Keys, and how many of them sign together."""
+
+    keys: tuple[bytes, ...]
+    threshold: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
     """What the verifier believes before opening a file.
@@ -121,18 +155,27 @@ class Trust:
         devices: ids of boxes whose evidence is expected.
         backend_keys: keys that may seal and receipt, by kid.
         device_keys: further keys of a box, by device id and kid, for boxes whose key was replaced.
+        mcus: thumbprints of a box's microcontrollers, by device id.
+        roots: roots of authority by issuer, `platform` or `lender:` and its id.
+        log_keys: keys of logs; a name is the log's origin.
+        witness_keys: witnesses, of which one at least must have seen a log; none asks for none.
     """
 
     devices: frozenset[DeviceId]
     backend_keys: Keys
     device_keys: Mapping[DeviceId, Keys] = field(default_factory=dict)
+    mcus: Mapping[DeviceId, frozenset[bytes]] = field(default_factory=dict)
+    roots: Mapping[str, RootAnchor] = field(default_factory=dict)
+    log_keys: tuple[NoteKey, ...] = ()
+    witness_keys: tuple[NoteKey, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read a trust file.
 
-        It is {"devices": [id…], "backend_keys": [COSE_Key hex…], "device_keys": {id: [COSE_Key hex…]}}; the
-        last one is for boxes whose key was replaced and may be left out, as may a "comment".
+        It is {"devices": [id…], "backend_keys": [COSE_Key hex…]}, and where they are needed "device_keys"
+        {id: [COSE_Key hex…]}, "mcus" {id: [mcu_id…]}, "roots" {issuer: {"keys": [COSE_Key hex…],
+        "threshold": n}}, "log_keys" [name+id+base64…], "witness_keys" [name+id+base64…] and a "comment".
 
         Raises:
             TrustError: it is not one; the message says where.
@@ -143,16 +186,26 @@ class Trust:
             raise TrustError(f"not JSON: {error}") from error
         if not isinstance(content, dict):
             raise TrustError("a trust file is a JSON object")
-        unknown = content.keys() - {"devices", "backend_keys", "device_keys", "comment"}
+        unknown = content.keys() - _MEMBERS
         if unknown:
             raise TrustError(f"unknown member of a trust file: {', '.join(sorted(unknown))}")
         further = content.get("device_keys", {})
         if not isinstance(further, dict):
             raise TrustError("device_keys is an object of lists")
+        mcus, roots = content.get("mcus", {}), content.get("roots", {})
+        if not isinstance(mcus, dict) or not isinstance(roots, dict):
+            raise TrustError("mcus and roots are objects")
         return cls(
             devices=frozenset(_device(item) for item in _texts(content, "devices")),
             backend_keys=_keys(content, "backend_keys"),
             device_keys={_device(device): _keys(further, device) for device in further},
+            mcus={
+                _device(device): frozenset(_thumbprint(text) for text in _texts(mcus, device))
+                for device in mcus
+            },
+            roots={str(issuer): _anchor(root) for issuer, root in roots.items()},
+            log_keys=_note_keys(content, "log_keys", LOG_KEY),
+            witness_keys=_note_keys(content, "witness_keys", WITNESS_KEY),
         )
 
 
@@ -168,6 +221,34 @@ def _device(text: str) -> DeviceId:
         return parse_device_id(text)
     except ProtocolError as error:
         raise TrustError(f"devices: {error.detail}") from error
+
+
+def _thumbprint(text: str) -> bytes:
+    try:
+        return bytes.fromhex(parse_device_id(text))
+    except ProtocolError as error:
+        raise TrustError(f"mcus: {error.detail}") from error
+
+
+def _anchor(value: object) -> RootAnchor:
+    if not isinstance(value, dict) or value.keys() != {"keys", "threshold"}:
+        raise TrustError("a root has keys and a threshold")
+    threshold = value["threshold"]
+    _keys(value, "keys")
+    keys = tuple(bytes.fromhex(text) for text in _texts(value, "keys"))
+    if type(threshold) is not int or not 1 <= threshold <= len(keys):
+        raise TrustError("the threshold of a root is 1 up to the number of its keys")
+    return RootAnchor(keys=keys, threshold=threshold)
+
+
+def _note_keys(content: Mapping[str, object], name: str, kind: int) -> tuple[NoteKey, ...]:
+    try:
+        keys = tuple(NoteKey.from_text(text) for text in _texts(content, name))
+    except NoteError as error:
+        raise TrustError(f"{name}: {error}") from error
+    if any(key.kind != kind for key in keys):
+        raise TrustError(f"{name}: a key of another type")
+    return keys
 
 
 def _keys(content: Mapping[str, object], name: str) -> dict[bytes, EllipticCurvePublicKey]:
@@ -210,6 +291,39 @@ class ChainReport:
     receipt_us: int | None
 
 
+class Answer(StrEnum):
+    """What the file says to the question whether a lock was accepted in its interval."""
+
+    NO_LOCK = "NO_LOCK"  # none was, proven by gapless dispositions
+    LOCK = "LOCK"  # one was
+    UNVERIFIABLE = "UNVERIFIABLE"  # it cannot be told from what is here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderReport:
+    """What the file shows of one order.
+
+    Attributes:
+        cmd_id: hex.
+        type: its name.
+        holds: whether every signature, delegation and place in the log is proven.
+        sentences: who authorised it, where it is logged, what the car did with it.
+    """
+
+    cmd_id: str
+    type: str
+    holds: bool
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """The answer to: was a lock accepted in the interval?"""
+
+    answer: Answer
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The verdict with all its reasons.
@@ -224,6 +338,8 @@ class Report:
         purpose: why it was exported.
         chains: what it shows of each chain.
         findings: heaviest first.
+        orders: what it shows of each order.
+        absence: whether a lock was accepted in the interval; None when the file is not about orders.
     """
 
     verdict: Verdict
@@ -235,6 +351,8 @@ class Report:
     purpose: str | None
     chains: tuple[ChainReport, ...]
     findings: tuple[Finding, ...]
+    orders: tuple[OrderReport, ...] = ()
+    absence: Absence | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the report for programs; times are ISO 8601, UTC."""
@@ -264,6 +382,18 @@ class Report:
                 }
                 for chain in self.chains
             ],
+            "orders": [
+                {
+                    "cmd_id": order.cmd_id,
+                    "type": order.type,
+                    "holds": order.holds,
+                    "sentences": list(order.sentences),
+                }
+                for order in self.orders
+            ],
+            "lock_accepted": None
+            if self.absence is None
+            else {"answer": self.absence.answer.value, "text": self.absence.text},
             "findings": [
                 {
                     "code": finding.code.value,
@@ -298,6 +428,11 @@ class Report:
             )
             if chain.receipt_upto is not None:
                 said.append(f"  The backend's receipt vouches for it up to number {chain.receipt_upto}.")
+        for order in self.orders:
+            said.append(f"Order {order.cmd_id}, {order.type}{'' if order.holds else ', NOT PROVEN'}:")
+            said += [f"  {sentence}" for sentence in order.sentences]
+        if self.absence is not None:
+            said.append(self.absence.text)
         said += [f"- {finding.text}" for finding in self.findings]
         return [printable(line) for line in said]
 

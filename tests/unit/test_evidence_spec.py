@@ -56,7 +56,8 @@ def test_every_verdict_has_its_exit_code_in_the_table(verdict: Verdict) -> None:
 
 def test_kinds_and_reasons_are_numbered_as_in_the_code() -> None:
     kinds = SPEC.partition("Kinds of part:")[2].partition("\n\n")[0]
-    assert re.findall(r"(\d) (?:a|the)\b", kinds) == [str(int(kind)) for kind in PartKind]
+    listed = re.findall(r"(?:^ |, |\n)(\d+) (?:a|the)\b", kinds)
+    assert listed == [str(int(kind)) for kind in PartKind]
     reasons = SPEC.partition("reason 1")[2].partition("|")[0]
     assert [int(number) for number in re.findall(r", (\d) ", reasons)] == list(WithheldReason)[1:]
 

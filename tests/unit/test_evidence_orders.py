@@ -1,0 +1,313 @@
+"""Orders as evidence: what holds, what testifies against whom, and when absence may be said."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from protocol.evidence import verify
+from protocol.evidence_manifest import ChainClaim, Part, PartKind
+from protocol.evidence_report import Answer, Code, Report, Trust, TrustError, Verdict
+from protocol.ids import ChainId, cose_key_bytes
+from protocol.log_leaves import LeafType
+from protocol.orders import State
+from protocol.vectors.orders_story import EPOCH, NOW_S, revocation, signer
+from protocol.vectors.story import DEVICE, RECEIPT_SIGNER
+from tests.builders.evidence_orders import BASIS, LOG, SECOND_US, TO_US, Case, Log
+from tests.builders.ledger import log_signer, witness_signer
+
+STRIDE = 3 if os.environ.get("CI") == "true" else 29
+
+
+def codes(report: Report) -> set[Code]:
+    return {finding.code for finding in report.findings}
+
+
+def told(report: Report) -> str:
+    return "\n".join(report.sentences())
+
+
+def test_a_lock_with_everything_is_verified_and_told_in_plain_sentences() -> None:
+    report = Case().verify()
+    assert report.verdict is Verdict.VERIFIED
+    assert all(order.holds for order in report.orders)
+    text = told(report)
+    for sentence in (
+        "Authorised by the maker, person 'person maker-1'",
+        "Authorised by the gate, person 'person gate-1'",
+        "Entered in the log log.example/tbox at 3 before the gate signed.",
+        "Notices to the borrower are entered in the log at 0.",
+        "The starter was inhibited from 2026-11-25T12:03:00Z to 2026-11-25T12:50:00Z (RELEASED).",
+    ):
+        assert sentence in text
+    assert report.to_json()["lock_accepted"]["answer"] == "LOCK"  # type: ignore[index]
+
+
+def test_without_its_basis_a_lock_is_verified_with_gaps() -> None:
+    report = Case().verify(Case().without(PartKind.BASIS))
+    assert (report.verdict, codes(report)) == (
+        Verdict.VERIFIED_WITH_GAPS,
+        {Code.BASIS_WITHHELD, Code.EDGE_UNPROVEN},
+    )
+
+
+def test_an_order_that_was_not_logged_testifies_against_the_gate() -> None:
+    report = Case(logged=b"another order").verify()
+    assert (report.verdict, codes(report) - {Code.EDGE_UNPROVEN}) == (
+        Verdict.CONTRADICTED,
+        {Code.ORDER_NOT_LOGGED},
+    )
+    assert "was not logged before the gate signed" in told(report)
+
+
+@pytest.mark.parametrize(
+    ("ref", "word"),
+    [
+        (("log.example/tbox", 3, 4, bytes(32)), "another root"),
+        (("log.example/tbox", 40, 41, bytes(32)), "beyond the log"),
+    ],
+)
+def test_a_place_that_is_not_of_the_log_testifies_against_the_gate(
+    ref: tuple[object, ...], word: str
+) -> None:
+    report = Case(log_ref=list(ref)).verify()
+    assert report.verdict is Verdict.CONTRADICTED
+    assert Code.ORDER_NOT_LOGGED in codes(report)
+    assert word in told(report)
+
+
+def test_the_place_of_another_leaf_testifies_against_the_gate() -> None:
+    true = Case()
+    ref = ["log.example/tbox", 0, true.lock_size, true.log.roots[true.lock_size]]
+    case = Case(log_ref=ref)
+    parts = [*case.all_parts(), case.log.leaf(0, case.lock_size), case.log.opening(0)]
+    assert Code.ORDER_NOT_LOGGED in codes(case.verify(parts))
+
+
+@pytest.mark.parametrize("kind", [PartKind.LEAF, PartKind.OPENING, PartKind.CHECKPOINT, PartKind.CONSISTENCY])
+def test_a_proof_that_is_missing_leaves_the_lock_unverifiable(kind: PartKind) -> None:
+    report = Case().verify(Case().without(kind))
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert codes(report) & {Code.ORDER_LOG_UNPROVEN, Code.LOG_UNTRUSTED}
+
+
+def test_without_delegations_nobody_is_known_to_have_had_a_role() -> None:
+    report = Case().verify(Case().without(PartKind.AUTHORITY))
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert codes(report) == {Code.ORDER_UNPROVEN, Code.EDGE_UNPROVEN}
+
+
+def test_a_log_that_signed_two_trees_of_one_size_has_forked() -> None:
+    case, other = Case(), Log()
+    for number in range(len(case.log.leaves)):
+        other.append(LeafType.NOTICE, b"another story %d" % number)
+    report = case.verify([*case.all_parts(), other.checkpoint(len(other.leaves))])
+    assert report.verdict is Verdict.CONTRADICTED
+    assert Code.LOG_FORKED in codes(report)
+
+
+def test_a_log_that_grew_on_another_tree_has_forked() -> None:
+    case, other = Case(), Log()
+    for number in range(9):
+        other.append(LeafType.NOTICE, b"another story %d" % number)
+    size = len(case.log.leaves)
+    report = case.verify([*case.all_parts(), other.checkpoint(9), other.growth(size, 9)])
+    assert Code.LOG_FORKED in codes(report)
+
+
+def test_every_key_has_to_be_the_verifiers_own() -> None:
+    case = Case()
+    full = case.trust
+    for trust, code in (
+        (replace(full, mcus={}), Code.MCU_UNTRUSTED),
+        (replace(full, roots={}), Code.AUTHORITY_UNTRUSTED),
+        (replace(full, log_keys=()), Code.LOG_UNTRUSTED),
+        (replace(full, witness_keys=(witness_signer("witness.example/w9").key,)), Code.LOG_UNWITNESSED),
+    ):
+        report = case.verify(trust=trust)
+        assert report.verdict is Verdict.UNVERIFIABLE, code
+        assert code in codes(report)
+    thief = case.verify(trust=replace(full, log_keys=(log_signer(seed="thief").key,)))
+    assert Code.LOG_BROKEN in codes(thief)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("same-person", Code.ORDER_BROKEN), ("maker-of-other-lender", Code.ORDER_BROKEN)],
+)
+def test_signers_who_may_not_sign_together_contradict(name: str, wanted: Code) -> None:
+    report = Case(gate=signer(name)).verify()
+    assert report.verdict is Verdict.CONTRADICTED
+    assert wanted in codes(report)
+
+
+def test_a_key_revoked_before_the_order_contradicts_and_one_revoked_after_is_a_note() -> None:
+    part = Part(kind=PartKind.AUTHORITY, section=3, data=revocation(1, "person maker-1"))
+    after = Case()
+    report = after.verify([*after.all_parts(), part])
+    assert (report.verdict, Code.SIGNER_REVOKED in codes(report)) == (Verdict.VERIFIED, True)
+    before = Case(lock_changes={10: NOW_S + 1, 11: NOW_S + 2})
+    report = before.verify([*before.all_parts(), part])
+    assert report.verdict is Verdict.CONTRADICTED
+
+
+def test_another_basis_than_the_one_signed_contradicts() -> None:
+    case = Case()
+    case.parts = [replace(part, data=BASIS + b"!") for part in case.parts]
+    assert Code.BASIS_ALTERED in codes(case.verify())
+
+
+# --- absence ---
+
+
+def test_absence_is_said_when_the_dispositions_have_no_gap_and_none_accepts_a_lock() -> None:
+    report = Case(is_locked=False).verify()
+    assert report.verdict is Verdict.VERIFIED
+    assert report.absence is not None
+    assert report.absence.answer is Answer.NO_LOCK
+    assert "No lock was accepted between 2026-11-25T11:00:00" in told(report)
+
+
+def test_a_refused_lock_is_no_accepted_one() -> None:
+    case = Case(steps=())
+    case.steps, case.last = [], None
+    case.step(case.lock, State.REJECTED, NOW_S)
+    case.step(case.unlock, State.DONE, NOW_S + 3_000)
+    report = case.verify()
+    assert report.absence is not None
+    assert report.absence.answer is Answer.NO_LOCK
+
+
+def test_a_gap_in_the_dispositions_is_never_a_yes() -> None:
+    case = Case(is_locked=False)
+    case.step(case.unlock, State.DONE, NOW_S + 3_100)
+    parts = [part for part in case.all_parts() if not (part.kind == PartKind.DISPOSITION and part.seq == 1)]
+    report = case.verify(parts)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert Code.DISPOSITION_GAP in codes(report)
+    assert report.absence is not None
+    assert report.absence.answer is Answer.UNVERIFIABLE
+
+
+def test_an_open_end_is_never_a_yes() -> None:
+    case = Case(is_locked=False)
+    parts = [part for part in case.all_parts() if part.kind not in (PartKind.HEADER, PartKind.SECTION)]
+    early = [*parts, *case.batch(TO_US - SECOND_US)]
+    for chosen in (early, [*parts, *Case().batch()]):
+        report = case.verify(chosen)
+        assert report.absence is not None
+        assert report.absence.answer is Answer.UNVERIFIABLE
+        assert "was still the last" in report.absence.text
+
+
+def test_a_range_that_leaves_out_what_the_backend_has_is_never_a_yes() -> None:
+    case = Case(is_locked=False)
+    claim = ChainClaim(chain=ChainId(EPOCH), first=1, last=1, highest=2)
+    report = case.verify(dispositions=(claim,))
+    assert report.absence is not None
+    assert report.absence.answer is Answer.UNVERIFIABLE
+
+
+def test_a_lock_whose_time_nobody_knows_is_never_a_yes() -> None:
+    case = Case(steps=())
+    case.step(case.lock, State.ACCEPTED_PENDING, None)
+    report = case.verify()
+    assert report.absence is not None
+    assert report.absence.answer is Answer.UNVERIFIABLE
+    assert "not known well enough" in report.absence.text
+
+
+def test_a_lock_still_in_force_from_before_is_no_absence() -> None:
+    case = Case(is_locked=True, steps=())
+    case.steps, case.last = [], None
+    for state, at_s in ((State.ACCEPTED_PENDING, NOW_S - 9_000), (State.LOCKED, NOW_S - 8_000)):
+        case.step(case.lock, state, at_s)
+    report = case.verify()
+    assert report.absence is not None
+    assert report.absence.answer is Answer.LOCK
+    assert "does not say until when" in told(report)
+
+
+def test_dispositions_that_do_not_follow_each_other_contradict() -> None:
+    case, other = Case(), Case()
+    other.steps, other.last = other.steps[:2], None
+    other.step(other.lock, State.REJECTED, NOW_S + 200)
+    case.steps[2] = other.steps[2]
+    report = case.verify()
+    assert report.verdict is Verdict.CONTRADICTED
+    assert Code.DISPOSITIONS_CONTRADICT in codes(report)
+
+
+def test_what_the_car_says_of_an_order_that_is_not_here_is_unverifiable() -> None:
+    case = Case()
+    parts = [part for part in case.all_parts() if part.chain != case.lock[0]]
+    report = case.verify(parts)
+    assert report.verdict is Verdict.UNVERIFIABLE
+    assert Code.ORDER_MISSING in codes(report)
+
+
+# --- bytes ---
+
+
+def test_every_flipped_byte_of_a_case_is_found() -> None:
+    case = Case()
+    data, trust = case.file(), case.trust
+    for at in range(0, len(data), STRIDE):
+        changed = data[:at] + bytes([data[at] ^ 0x01]) + data[at + 1 :]
+        assert verify(changed, trust).verdict in (Verdict.UNVERIFIABLE, Verdict.CONTRADICTED), at
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        PartKind.ORDER,
+        PartKind.BASIS,
+        PartKind.AUTHORITY,
+        PartKind.DISPOSITION,
+        PartKind.LEAF,
+        PartKind.OPENING,
+        PartKind.CHECKPOINT,
+        PartKind.CONSISTENCY,
+        PartKind.MCU_KEY,
+    ],
+)
+def test_every_byte_of_an_orders_part_that_a_backend_changes_before_sealing_is_found(kind: PartKind) -> None:
+    """The seal is the backend's own: what it may not forge has to be found by the parts themselves."""
+    case = Case()
+    trust = case.trust
+    parts = case.all_parts()
+    (at, part) = next((at, part) for at, part in enumerate(parts) if part.kind == kind)
+    for byte in range(0, len(part.data), 5):
+        flipped = part.data[:byte] + bytes([part.data[byte] ^ 0x01]) + part.data[byte + 1 :]
+        changed = [*parts[:at], replace(part, data=flipped), *parts[at + 1 :]]
+        report = verify(case.file(changed), trust)
+        assert report.verdict in (Verdict.UNVERIFIABLE, Verdict.CONTRADICTED), (kind, byte)
+
+
+# --- trust ---
+
+
+def test_a_trust_file_brings_roots_logs_and_witnesses_and_a_wrong_one_is_refused() -> None:
+    assert Trust.from_json('{"devices": [], "backend_keys": []}').roots == {}
+    key = cose_key_bytes(RECEIPT_SIGNER.public_key).hex()
+    good = (
+        f'{{"devices": [], "backend_keys": [], "mcus": {{"{DEVICE}": ["{DEVICE}"]}},'
+        f' "roots": {{"platform": {{"keys": ["{key}"], "threshold": 1}}}},'
+        f' "log_keys": ["{LOG.key.to_text()}"],'
+        f' "witness_keys": ["{witness_signer().key.to_text()}"]}}'
+    )
+    trust = Trust.from_json(good)
+    assert trust.roots["platform"].threshold == 1
+    assert trust.log_keys == (LOG.key,)
+    for wrong in (
+        good.replace('"threshold": 1', '"threshold": 2'),
+        good.replace('"threshold": 1', '"threshold": true'),
+        good.replace('"log_keys"', '"log_key"'),
+        good.replace(LOG.key.to_text(), witness_signer().key.to_text()),
+        good.replace(f'["{DEVICE}"]', '["00"]'),
+        good.replace('"keys": ["', '"keys": ["00'),
+    ):
+        with pytest.raises(TrustError):
+            Trust.from_json(wrong)
