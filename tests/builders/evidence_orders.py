@@ -172,9 +172,6 @@ class Case:
         order: tuple[ChainId, bytes],
         state: State,
         at_s: int | None,
-        *,
-        width_s: int = 0,
-        code: Code = Code.OK,
     ) -> None:
         """Add the car's next disposition."""
         number = len(self.steps) + 1
