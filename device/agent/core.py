@@ -1,8 +1,8 @@
 """What a drive and its replay share: engine, spool and uplink, and the tasks that carry answers between them.
 
 Rules:
-- The spool's answers, the link's changes and the broker's messages each have their own inbox, so that a flood
-  in one cannot push out what another says.
+- The spool's answers, the link's changes, orders and the broker's other messages each have their own inbox,
+  so that a flood in one cannot push out what another says; orders are fed before other messages.
 - Everything is fed on the event loop's thread, one event after the other.
 - `stop_engine` seals and waits until it is stored; `close` ends the threads. Both may be called after any
   failure.
@@ -41,7 +41,7 @@ from device.events import (
 from device.tbox import TBox
 from protocol.errors import ProtocolError
 from protocol.limits import JOURNAL_QUEUE_MAX, SPOOL_ANSWERS_MAX, UPLINK_EVENTS_MAX, UPLINK_MESSAGES_MAX
-from protocol.topics import Down, parse_topic
+from protocol.topics import Direction, Down, parse_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tbox.agent")
 
+_ORDER_TOPIC_END = f"/{Direction.DOWN}/{Down.ORDER}"
 STOP_S_MAX = 8.0  # for the disk to take the last batch; supervisors kill after ten seconds or more
 
 
@@ -91,6 +92,7 @@ class Core:
         self._answers = Handover[SpoolEvent | Fetched](SPOOL_ANSWERS_MAX)
         self._link = Handover[UplinkEvent](UPLINK_EVENTS_MAX)
         self._messages = Handover[Arrived](UPLINK_MESSAGES_MAX)
+        self._orders = Handover[Arrived](UPLINK_MESSAGES_MAX)
         self._spool = watch(SqliteSpool(home.spool, listener=self._hear_spool))
         self._mcu = mcu
         self._journaled = Handover[JournalEvent](2 * JOURNAL_QUEUE_MAX)
@@ -133,7 +135,10 @@ class Core:
 
     def start_pumps(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Start the tasks that carry answers; the caller cancels them."""
-        pumps = (self._pump_spool, self._pump_link, self._pump_messages, self._pump_journal)
+        pumps = (
+            *(self._pump_spool, self._pump_link, self._pump_messages),
+            *(self._pump_orders, self._pump_journal),
+        )
         return [group.create_task(pump(), name=pump.__name__) for pump in pumps]
 
     async def stop_engine(self) -> bool:
@@ -194,12 +199,23 @@ class Core:
 
     async def _pump_messages(self) -> None:
         while True:
-            message = await self._messages.get()
-            kind = self._kind_of(message.topic)
-            if kind is None:
-                self.messages_misaddressed += 1  # only a broker that is wrong or hostile sends these
-            else:
-                self.driver.feed(MessageArrived(kind=kind, payload=message.payload))
+            self._take_message(await self._messages.get())
+
+    async def _pump_orders(self) -> None:
+        while True:
+            self._take_message(await self._orders.get())
+
+    def _take_message(self, message: Arrived) -> None:
+        for order in self._orders.drain():  # an order waits behind nothing that came before it
+            self._feed_message(order)
+        self._feed_message(message)
+
+    def _feed_message(self, message: Arrived) -> None:
+        kind = self._kind_of(message.topic)
+        if kind is None:
+            self.messages_misaddressed += 1  # only a broker that is wrong or hostile sends these
+        else:
+            self.driver.feed(MessageArrived(kind=kind, payload=message.payload))
 
     def _kind_of(self, topic: str) -> Down | None:
         try:
@@ -213,7 +229,10 @@ class Core:
         assert is_taken or self._stopped.is_set(), "the spool answers no more often than it was asked"
 
     def _hear_uplink(self, event: UplinkEvent) -> bool:
-        return self._messages.put(event) if isinstance(event, Arrived) else self._link.put(event)
+        if not isinstance(event, Arrived):
+            return self._link.put(event)
+        inbox = self._orders if event.topic.endswith(_ORDER_TOPIC_END) else self._messages
+        return inbox.put(event)
 
     def _note_stopped(self) -> None:
         if self.driver.box.is_stopped:

@@ -135,13 +135,13 @@ class Arrivals:
         for waiting in self._waiting.values():
             waiting.due_us, waiting.is_on_way = 0, False
 
-    def next_to_present(self, now_us: int) -> list[Waiting]:
+    def next_to_present(self, now_us: int, *, only_releasing: bool = False) -> list[Waiting]:
         """Return what to hand on now, releasing first; each is on its way from here on."""
         chosen: list[Waiting] = []
         for waiting in self.ordered:
             if waiting.is_on_way and waiting.due_us <= now_us:
                 waiting.is_on_way = False
-            may_go = waiting.is_kept or waiting.is_releasing
+            may_go = waiting.is_releasing or (waiting.is_kept and not only_releasing)
             if waiting.is_on_way or waiting.due_us > now_us or not may_go:
                 continue
             window = RELEASING_WINDOW if waiting.is_releasing else OTHER_WINDOW

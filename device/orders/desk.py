@@ -9,6 +9,8 @@ Rules (README §1.8, §2.7, §2.9; C-01, C-05):
 - UNLOCK, CANCEL and DECOMMISSION wait for no disk, no delegation of another order and no queue.
 - A challenge and a go request travel on as they came. A go request is sent again while its token is out and
   could still be fresh; the token is handed on at once.
+- A restricting order lets the microcontroller's first question for the time be answered, half a minute at
+  most.
 - The microcontroller's nonce goes into a time request of the agent; only a token with that nonce goes back.
 
 It has no port and no clock (`device.tbox` drives it), and it locks nothing.
@@ -385,7 +387,9 @@ class OrdersDesk:
         self._now_us = now.mono_us
         effects = self._journal.again(now.mono_us)
         if self._is_mcu_up:
-            effects += [self._present(waiting) for waiting in self._arrivals.next_to_present(now.mono_us)]
+            holds = self._is_connected and self._times.is_waiting(now.mono_us)
+            due = self._arrivals.next_to_present(now.mono_us, only_releasing=holds)
+            effects += [self._present(waiting) for waiting in due]
             effects += self._resend.due(now.mono_us)
             effects += self._greet(now)
         if self._is_connected:

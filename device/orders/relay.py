@@ -101,31 +101,44 @@ class TimeRelay:
         self._signer = signer
         self._nonce: bytes | None = None
         self._asked_us: int | None = None
+        self._first_asked_us: int | None = None
         self._answered_us: int | None = None
+        self._answered_nonce: bytes | None = None
         self.counts: Counter[str] = Counter()
+
+    def is_waiting(self, now_us: int) -> bool:
+        """Whether the microcontroller's first answer of this line and link is still on its way.
+
+        A restricting order that overtook it would be refused for a clock that is right a second later.
+        """
+        first_us = self._first_asked_us
+        return self._nonce is not None and first_us is not None and now_us - first_us < TIME_AGAIN_US
 
     def forget(self) -> None:
         """The link is new: an open question is asked again at once."""
-        self._asked_us = None
+        self._asked_us = self._first_asked_us = None
 
     def restart(self) -> None:
         """The microcontroller may have started anew and lost the time: ask at once."""
-        self._asked_us = self._answered_us = None
+        self._asked_us = self._first_asked_us = self._answered_us = None
 
     def ask(self, status: Status | None, *, is_open: bool, now_us: int) -> list[Effect]:
         """Return the question, when it is due."""
         if status is None or status.nonce is None:
             return []
         every_us = TIME_OPEN_US if is_open else TIME_IDLE_US
-        is_rested = self._answered_us is None or now_us - self._answered_us >= every_us
+        was_lost = status.nonce == self._answered_nonce  # a token that is taken changes the nonce
+        is_rested = self._answered_us is None or was_lost or now_us - self._answered_us >= every_us
         is_asked = (
             self._asked_us is not None
             and now_us - self._asked_us < TIME_AGAIN_US
-            and self._nonce == status.nonce
+            and status.nonce in (self._nonce, self._answered_nonce)
         )
         if not is_rested or is_asked:
             return []
         self._nonce, self._asked_us = status.nonce, now_us
+        if self._first_asked_us is None:
+            self._first_asked_us = now_us
         self.counts["mcu_times_asked"] += 1
         request = TimeRequest(nonce=status.nonce, device=self._device)
         return [PublishMessage(kind=Up.REQUEST, payload=sign_time_request(request, self._signer))]
@@ -142,6 +155,6 @@ class TimeRelay:
             return False
         if not isinstance(fields, dict) or fields.get(2) != self._nonce:
             return False
-        self._answered_us, self._nonce = self._asked_us, None
+        self._answered_us, self._answered_nonce, self._nonce = self._asked_us, self._nonce, None
         self.counts["mcu_times_relayed"] += 1
         return True

@@ -329,3 +329,44 @@ def test_without_a_microcontroller_an_order_is_counted_as_before() -> None:
     assert box.sent == []
     assert box.counts["messages_of_unknown_kind"] == 1
     assert EPOCH not in box.published
+
+
+def test_a_lock_lets_the_first_question_for_the_time_be_answered_and_an_unlock_does_not() -> None:
+    box = OrderBox()
+    box.connect()
+    box.mcu_up(status(key_11=NONCE))
+    box.down(Down.ORDER, LOCK)
+    box.down(Down.ORDER, UNLOCK)
+    assert box.bodies(LinkKind.ORDER) == [UNLOCK]
+    box.down(Down.TIME, sign_time_token(TimeToken(nonce=NONCE, utc_us=5), BACKEND_KEY))
+    assert [kind for kind, _ in box.sent][-2:] == [LinkKind.TIME, LinkKind.ORDER]
+
+
+def test_a_backend_that_never_tells_the_time_holds_a_lock_up_for_half_a_minute_only() -> None:
+    box = OrderBox()
+    box.connect()
+    box.mcu_up(status(key_11=NONCE))
+    box.down(Down.ORDER, LOCK)
+    box.wait(31)
+    assert box.bodies(LinkKind.ORDER) == [LOCK]
+
+
+def test_a_time_token_that_got_lost_on_the_line_is_asked_for_again() -> None:
+    box = OrderBox()
+    box.connect()
+    box.mcu_up(status(key_11=NONCE))
+    box.down(Down.TIME, sign_time_token(TimeToken(nonce=NONCE, utc_us=5), BACKEND_KEY))
+    asked = box.counts["mcu_times_asked"]
+    box.wait(32)
+    box.hear(LinkKind.STATUS, status(key_11=NONCE))
+    assert box.counts["mcu_times_asked"] == asked + 1
+
+
+def test_a_document_that_the_microcontroller_was_too_busy_for_is_handed_on_again() -> None:
+    box = connected()
+    box.down(Down.AUTHORITY, encode_bundle([(DocumentKind.DELEGATION, documents()["delegation/maker"])]))
+    (body,) = box.bodies(LinkKind.AUTHORITY)
+    busy = strict_cbor.dumps({1: "BUSY", 2: hashlib.sha256(body).digest(), 3: "authority"})
+    box.hear(LinkKind.LINK_CODE, busy)
+    box.wait(12)
+    assert box.bodies(LinkKind.AUTHORITY) == [body, body]
