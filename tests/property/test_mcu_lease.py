@@ -54,6 +54,12 @@ def test_hours_in_an_emergency_window_count_against_the_seven_days_only() -> Non
     assert week.end_tick(START + 2 * DAY) == START + CAP
 
 
+def test_a_tick_before_the_window_has_spent_nothing_in_it() -> None:
+    lease = Lease(floors, START, 72 * HOUR)
+    lease.window_opened(START + 10, DAY)
+    assert lease.end_tick(START + 5) == START + 72 * HOUR
+
+
 def test_a_second_window_adds_to_the_first_and_cuts_nothing_twice() -> None:
     lease = Lease(floors, START, 72 * HOUR)
     lease.window_opened(START, DAY)

@@ -121,9 +121,9 @@ def test_a_one_touch_start_is_held_for_a_minute_after_an_ignition_on_that_was_se
     ]
     assert not coil(guard, 200, ignition=False, **touch)
     assert coil(guard, 201, **touch), "the next one"
-    assert not coil(guard, 100, **touch), "a count that went back"
-    coil(guard, 300, ignition=None, **touch)
-    assert not coil(guard, 301, **touch), "an ignition-on nobody saw"
+    assert not coil(guard, 200, **touch), "a count that went back"
+    coil(guard, 203, ignition=None, **touch)
+    assert not coil(guard, 204, **touch), "an ignition-on nobody saw"
 
 
 def test_an_emergency_window_never_energises_it() -> None:
@@ -151,6 +151,14 @@ def test_a_relay_that_settles_each_time_is_never_faulty() -> None:
         is_on = now_s % 4 == 0
         assert not relay.is_faulty(now_s, is_on, not is_on)
         assert not relay.is_faulty(now_s + 1, is_on, is_on)
+
+
+def test_the_relays_patience_begins_with_the_first_contradiction() -> None:
+    relay = Relay(floors)
+    on = True
+    assert not relay.is_faulty(10, on, on)
+    assert not relay.is_faulty(12, on, not on)
+    assert relay.is_faulty(14, on, not on)
 
 
 def test_a_count_that_went_back_starts_the_relays_patience_again() -> None:
