@@ -227,7 +227,7 @@ ADD_CHECKPOINT_BYTES_MAX = 32_768
 CONSISTENCY_HASHES_MAX = 63
 """Hashes of a consistency proof: C2SP's bound; a log of 2^53 leaves needs 54."""
 
-MCU_BODY_BYTES_MAX = 4_088
+MCU_BODY_BYTES_MAX = 4_072
 """Bytes of a message on the microcontroller's link: with kind, checksum and stuffing a frame stays within
 4 KiB of its buffer."""
 

@@ -30,6 +30,7 @@ import serial
 from device.adapters.back_off import BackOff
 from device.adapters.owner_thread import OwnerThread
 from device.orders.link import LinkKind
+from protocol import mcu_link
 from protocol.limits import DEVICE_REOPEN_WAIT_S_MAX, MCU_FRAMES_MAX
 
 if TYPE_CHECKING:
@@ -123,8 +124,6 @@ class McuSerial(OwnerThread):
                 self._stopping.wait(self._back_off.next_s())
 
     def _live(self, port: serial.Serial) -> None:
-        from protocol import mcu_link
-
         decoder = mcu_link.Decoder()
         while not self._stopping.is_set():
             while (message := self._next()) is not None:

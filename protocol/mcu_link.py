@@ -1,0 +1,117 @@
+"""Frames on the line between agent and microcontroller: the same file on CPython and on MicroPython.
+
+Rules: a frame is COBS(kind u8 ‖ body ‖ CRC-32, little-endian) and one zero byte, at most 4,096 bytes with it.
+A zero ends a frame and nothing else does, so that a reader that starts anywhere, or lost bytes, is in step
+again at the next zero. What does not read is counted and dropped whole; who waits for an answer asks again.
+The CRC finds accidents, not forgery: nothing on this line is believed for it.
+
+What kinds and bodies mean is not said here. It has no annotations, see `strict_cbor`.
+
+Example:
+    >>> decoder = Decoder()
+    >>> decoder.feed(encode_frame(1, b"hello") + b"noise" + encode_frame(2, bytes(3))[:4])
+    [(1, b'hello')]
+
+Source: Cheshire and Baker, Consistent Overhead Byte Stuffing (1999); CRC-32 as in ISO 3309 (binascii.crc32).
+"""
+
+import binascii
+
+FRAME_BYTES_MAX = 4_096  # with the ending zero: the microcontroller's buffer
+BODY_BYTES_MAX = 4_072  # 4,096 less the zero, kind, CRC, and one byte of stuffing for each 254
+_CRC_BYTES = 4
+_RUN_MAX = 254
+
+
+def encode_frame(kind, body):
+    """Return the bytes of one frame, its ending zero included.
+
+    Args:
+        kind: 1 to 255.
+        body: at most BODY_BYTES_MAX bytes.
+
+    Raises:
+        ValueError: kind or body out of its range.
+    """
+    if not 1 <= kind <= 255 or len(body) > BODY_BYTES_MAX:
+        raise ValueError("frame: kind or body out of range")
+    data = bytes([kind]) + body
+    return _stuffed(data + (binascii.crc32(data) & 0xFFFFFFFF).to_bytes(_CRC_BYTES, "little")) + b"\0"
+
+
+class Decoder:
+    """Takes bytes as they come.
+
+    Attributes: garbled (frames that did not read).
+    """
+
+    def __init__(self):
+        self.garbled = 0
+        self._pending = bytearray()
+        self._skips = False  # too long: until the next zero
+
+    def feed(self, data):
+        """Return the frames that are complete now: pairs of kind and body."""
+        frames = []
+        start = 0
+        while True:
+            end = data.find(b"\0", start)
+            piece = data[start:] if end < 0 else data[start:end]
+            if not self._skips and len(self._pending) + len(piece) < FRAME_BYTES_MAX:
+                self._pending.extend(piece)
+            elif not self._skips:
+                self._skips = True
+                self._pending = bytearray()
+            if end < 0:
+                return frames
+            self._finish(frames)
+            start = end + 1
+
+    def _finish(self, frames):
+        data = None if self._skips else _unstuffed(bytes(self._pending))
+        is_empty = not self._skips and not self._pending  # two zeros: a writer that flushes the line first
+        self._pending, self._skips = bytearray(), False
+        if is_empty:
+            return
+        if data is None or len(data) <= _CRC_BYTES or data[0] == 0:
+            self.garbled += 1
+            return
+        end = len(data) - _CRC_BYTES
+        if binascii.crc32(data[:end]) & 0xFFFFFFFF != int.from_bytes(data[end:], "little"):
+            self.garbled += 1
+            return
+        frames.append((data[0], data[1:end]))
+
+
+def _stuffed(data):
+    """Return data without zeros: each run of up to 254 other bytes has its length + 1 before it."""
+    out = bytearray()
+    start = 0
+    while True:
+        end = data.find(b"\0", start)
+        stop = len(data) if end < 0 else end
+        while stop - start >= _RUN_MAX:
+            out.append(_RUN_MAX + 1)
+            out.extend(data[start : start + _RUN_MAX])
+            start += _RUN_MAX
+        out.append(stop - start + 1)
+        out.extend(data[start:stop])
+        if end < 0:
+            return bytes(out)
+        start = end + 1
+
+
+def _unstuffed(data):
+    """Return the data again, or None where a length points beyond the end."""
+    out = bytearray()
+    at = 0
+    while at < len(data):
+        code = data[at]
+        end = at + code
+        if code == 0 or end > len(data):
+            return None
+        out.extend(data[at + 1 : end])
+        at = end
+        if code <= _RUN_MAX and at < len(data):
+            out.append(0)
+    return bytes(out)
