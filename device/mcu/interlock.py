@@ -23,7 +23,6 @@ from device.mcu.sources import (
     DISAGREES,
     FAILED,
     JAMMED,
-    LOST,
     ZONE_CLEAR,
     ZONE_INSIDE,
     Seen,
@@ -297,6 +296,3 @@ def _allowed(allowed, value):
     if value is None:
         return ABSENT
     return AGREES if allowed else DISAGREES
-
-
-__all__ = ["LOST", "Go", "Limits", "Seen", "judge", "readings", "waits_for_go"]
