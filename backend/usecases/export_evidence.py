@@ -10,6 +10,7 @@ Rules:
   announced the dictionary, and those that declare what is lost.
 - What the box signed under these numbers and we refused is in it as well: leaving it out would tell half of
   the story. A refused batch of a chain that never began has no range to stand in; it stays in quarantine.
+- What the box was ordered and answered is in it whole, whatever the interval: see `export_orders`.
 - The export is as complete as the store; chains with holes are exported and the verifier names them.
 
 Example:
@@ -32,6 +33,7 @@ from backend.store.dictionaries import announcing_seqs
 from backend.store.integrity_events import loss_declarations
 from backend.store.quarantine import list_refused
 from backend.store.service_keys import list_service_keys
+from backend.usecases.export_orders import order_parts
 from backend.usecases.query_trace import header_of
 from backend.usecases.register_service_keys import ServicePurpose
 from protocol.batch import Section
@@ -125,6 +127,9 @@ def export_evidence(
                 detail=f"more than {EVIDENCE_BYTES_MAX // 2} bytes; export a shorter interval",
             )
     _add_declared_later(session, bundle, org_id=org_id, device_id=device_id)
+    parts, dispositions = order_parts(session, org_id=org_id, device_id=device_id)
+    for part in parts:
+        bundle.add(part)
     manifest = Manifest(
         device=DeviceId(device_id),
         from_us=from_us,
@@ -134,6 +139,7 @@ def export_evidence(
         chains=tuple(claims),
         withheld=tuple(bundle.withheld),
         parts=tuple(part_ref(part) for part in bundle.parts),
+        dispositions=dispositions,
     )
     return write_file(manifest, bundle.parts, signer)
 

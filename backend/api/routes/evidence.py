@@ -1,9 +1,12 @@
 """Evidence: an interval of a box as one sealed file, and the keys that seal."""
 
+import hashlib
+
 from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from backend import ledger
 from backend.api.deps import (
     CurrentCaller,
     CurrentServices,
@@ -18,6 +21,7 @@ from backend.api.problems import from_refusal
 from backend.api.ranges import FromTime, ToTime, checked_range
 from backend.domain.access import Permission
 from backend.domain.refusal import Refusal
+from backend.store.contention import in_transaction
 from backend.store.service_keys import list_service_keys
 from backend.usecases.export_evidence import export_evidence
 from backend.usecases.register_service_keys import ServicePurpose
@@ -49,7 +53,8 @@ def read_evidence(
 ) -> Response:
     """Return what the box recorded in [from, to), at most 31 days, for `tbox evidence verify`.
 
-    The file holds whole batches, so positions too: it needs `Access-Purpose`, and is logged.
+    The file holds whole batches, so positions too: it needs `Access-Purpose`, and is logged; its hash is a
+    leaf of the log.
     """
     wanted = checked_range(begin, end, longest_us=TRACE_RANGE_US_MAX)
     positions.record(
@@ -72,6 +77,14 @@ def read_evidence(
     )
     if isinstance(file, Refusal):
         raise from_refusal(file)
+    entry = ledger.Entry(
+        leaf_type=ledger.LeafType.EXPORT,
+        content=hashlib.sha256(file).digest(),
+        org_id=caller.org_id,
+        device_id=device.device_id,
+    )
+    with services.database.writing() as writing:
+        in_transaction(writing, lambda: ledger.append_or_queue(writing, entry, at_us=now_us))
     name = f"{device.device_id[:16]}.tbe"
     return Response(
         file, media_type=MEDIA_TYPE, headers={"Content-Disposition": f'attachment; filename="{name}"'}
