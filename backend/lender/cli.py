@@ -7,9 +7,12 @@ Example:
 
 import typer
 
+from backend.lender.car_cli import authority_app, car_app
 from backend.lender.ceremony_cli import delegation_app, revoke, root_app
 from backend.lender.key_cli import key_app
+from backend.lender.order_cli import approve, list_orders, request, resend, show_order, status, withdraw
 from backend.lender.output import ReportingGroup
+from backend.lender.release_cli import cancel, freeze, unlock
 
 __all__ = ["app"]
 
@@ -29,3 +32,17 @@ app.command(
     epilog="Example: tbox lender revoke --issuer lender:00112233aabbccdd --number 4 --person M-17 "
     "--key online.key --out revocation-4.cose"
 )(revoke)
+app.add_typer(car_app, name="car")
+app.add_typer(authority_app, name="authority")
+app.command(epilog="Example: tbox lender request lock 9f86…0a08 --basis case.basis")(request)
+app.command(epilog="Example: tbox lender resend 0199c0ffee…")(resend)
+app.command(epilog="Example: tbox lender approve 0199c0ffee… --reason-code FILE")(approve)
+app.command("show", epilog="Example: tbox lender show 0199c0ffee…")(show_order)
+app.command("list", epilog="Example: tbox lender list --stage AWAITING_CHECKER")(list_orders)
+app.command(epilog="Example: tbox lender withdraw 0199c0ffee…")(withdraw)
+app.command(epilog="Example: tbox lender status 9f86…0a08")(status)
+app.command(epilog="Example: tbox lender unlock 9f86…0a08 --yes")(unlock)
+app.command(epilog="Example: tbox lender cancel 9f86…0a08 --order 0199c0ffee…")(cancel)
+app.command(
+    epilog='Example: tbox lender freeze --reason "injected locks at lender 00112233aabbccdd" --key pkcs11:…'
+)(freeze)

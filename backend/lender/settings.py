@@ -9,6 +9,7 @@ Example of `~/.config/tbox/lender.toml`:
     api_key_file = "api.key"
     platform_root = "platform-root.json"
     lender_root = "lender-root.json"
+    loan_key = "loan-system.pub"
     log_key = "log.example/tbox+3f2a9c11+AQ…"
     cars = "cars.json"
     key = "maker.key"
@@ -30,7 +31,7 @@ ENVIRONMENT: Final = "TBOX_LENDER_CONFIG"
 _LOOPBACK: Final = ("http://127.0.0.1", "http://localhost", "http://[::1]")
 _TEXTS: Final = ("server", "log_key", "key", "language")
 _PATHS: Final = (
-    *("ca", "api_key_file", "platform_root", "lender_root", "cars"),
+    *("ca", "api_key_file", "platform_root", "lender_root", "cars", "loan_key"),
     *("pkcs11_module", "state", "gate_ca", "gate_token_file"),
 )
 _LISTS: Final = ("delegations",)
@@ -46,6 +47,7 @@ class Settings:
         ca: PEM of its authority; None for the system's.
         api_key_file: mode 0600, holds the API key.
         platform_root, lender_root: root files, see `roots`.
+        loan_key: public key of the loan system, that signs facts and notices.
         log_key: verifier key of the log, in the C2SP form, or None.
         cars: pinned cars, see `cars`.
         key: key file or URI of a token.
@@ -62,6 +64,7 @@ class Settings:
     api_key_file: Path | None
     platform_root: Path | None
     lender_root: Path | None
+    loan_key: Path | None
     log_key: str | None
     cars: Path
     key: str | None

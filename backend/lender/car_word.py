@@ -1,0 +1,154 @@
+"""What a car itself says, verified by its pinned key D1: challenges and dispositions.
+
+Rules (README §2.10, §2.12): only the car's signature makes its word; what the server says
+beside it is compared and a difference is a refusal, since then the server errs or lies. No disposition is
+UNKNOWN, never "done". A chain of dispositions with a hole says so.
+
+Example:
+    >>> word = read_challenge(document, car)
+    >>> word.heads, word.mode
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+from backend.lender.cars import Car
+from backend.lender.errors import RefusesError
+from backend.lender.plain import shown
+from backend.lender.server import Json
+from protocol import orders_payload
+from protocol.dispositions import Disposition, follows, open_disposition
+from protocol.envelope import Kind, open_sign1
+from protocol.errors import ProtocolError
+from protocol.limits import ORDER_BYTES_MAX
+
+MODES: Final = ("COMMISSIONING", "ACTIVE", "MONITOR")
+ACTIVE: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """A car's signed challenge.
+
+    Attributes:
+        epoch, chal: 16 bytes each.
+        tick_s: the car's own seconds when it was opened.
+        heads: counters of classes A, B, C.
+        prev: cmd_hash of the last order accepted.
+        mode: 0 commissioning, 1 active, 2 monitor only.
+        pack: jurisdiction, version and hash of its pack, or None.
+    """
+
+    epoch: bytes
+    chal: bytes
+    tick_s: int
+    heads: tuple[int, int, int]
+    prev: bytes
+    mode: int
+    pack: tuple[str, int, bytes] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """All a car has proved.
+
+    Attributes:
+        dispositions: verified, by sequence, of the newest epoch's chain.
+        missing: numbers between the first and the last that the server did not show.
+        is_broken: two neighbours do not chain.
+    """
+
+    dispositions: tuple[Disposition, ...]
+    missing: int
+    is_broken: bool
+
+    def last(self, cmd_id: bytes | None = None) -> Disposition | None:
+        """Return the newest disposition, of one order or of any."""
+        for one in reversed(self.dispositions):
+            if cmd_id is None or one.cmd_id == cmd_id:
+                return one
+        return None
+
+
+def read_challenge(document: bytes, car: Car) -> Challenge:
+    """Read a challenge that this car's D1 has signed.
+
+    Raises:
+        RefusesError: another key's, altered, or not of its form.
+    """
+    try:
+        message = open_sign1(document, Kind.CHALLENGE, _only(car), max_bytes=ORDER_BYTES_MAX)
+        fields: Mapping[int, Any] = orders_payload.read_document("challenge", message.payload)
+    except (ProtocolError, ValueError) as refused:
+        raise RefusesError(
+            f"the challenge is not signed by the pinned key of the car …{car.last4}: {refused}",
+            meaning="the server shows another car's challenge, or an altered one",
+        ) from refused
+    if fields[2] != car.mcu_id:
+        raise RefusesError("the challenge names another car than the one whose key signed it")
+    pack = fields[10]
+    return Challenge(
+        epoch=fields[3],
+        chal=fields[4],
+        tick_s=fields[5],
+        heads=(fields[6][0], fields[6][1], fields[6][2]),
+        prev=fields[7],
+        mode=fields[9],
+        pack=None if pack is None else (pack[0], pack[1], pack[2]),
+    )
+
+
+def compare_command(command: Json, car: Car, challenge: Challenge | None, lender_id: bytes) -> None:
+    """Refuse where the server says anything else than the pins and the car's signed challenge.
+
+    Raises:
+        RefusesError: it does; the sentence names the first difference.
+    """
+    expected: dict[str, object] = {
+        "mcu_id": car.mcu_id.hex(),
+        "vin_bind": car.vin_bind.hex(),
+        "contract_ref": car.contract_ref.hex(),
+        "lender_id": lender_id.hex(),
+        "jur": car.jur,
+    }
+    if challenge is not None:
+        expected |= {"epoch": challenge.epoch.hex()}
+    for name, value in expected.items():
+        said = command.get(name)
+        if said != value:
+            raise RefusesError(
+                f"the server says {name} {shown(said)}, this machine's pin or the car itself says {value}"
+            )
+
+
+def read_dispositions(documents: Iterable[bytes], car: Car) -> Word:
+    """Read a car's dispositions.
+
+    Raises:
+        RefusesError: one is not signed by this car, or two of one number differ.
+    """
+    found: dict[int, Disposition] = {}
+    for document in documents:
+        try:
+            one = open_disposition(document, _only(car))
+        except ProtocolError as refused:
+            raise RefusesError(
+                f"a disposition is not signed by the pinned key of the car …{car.last4}: {refused}"
+            ) from refused
+        if found.setdefault(one.sequence, one).digest != one.digest:
+            raise RefusesError(f"the car's disposition {one.sequence} exists twice, with different content")
+    chain = tuple(found[number] for number in sorted(found))
+    pairs = list(pairwise(chain))
+    neighbours = [(one, two) for one, two in pairs if two.sequence == one.sequence + 1]
+    missing = (chain[-1].sequence - chain[0].sequence + 1 - len(chain)) if chain else 0
+    return Word(
+        dispositions=chain,
+        missing=missing,
+        is_broken=not all(follows(later, earlier) for earlier, later in neighbours),
+    )
+
+
+def _only(car: Car) -> Any:  # noqa: ANN401  # a KeyLookup with one key
+    return {car.mcu_id: car.public_key}.get
