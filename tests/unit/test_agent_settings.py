@@ -168,3 +168,13 @@ def test_a_file_that_is_no_settings_is_named(tmp_path: Path, content: bytes) -> 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_settings(tmp_path / "agent.toml")
+
+
+def test_a_microcontroller_is_there_only_when_its_line_is_named() -> None:
+    assert parse_settings(LEAST, home=HOME).mcu is None
+    mcu = parse_settings(LEAST | {"mcu": {"port": "/dev/ttyS1", "baudrate": 230_400}}, home=HOME).mcu
+    assert mcu is not None
+    assert (mcu.port, mcu.baudrate) == ("/dev/ttyS1", 230_400)
+    for wrong in ({}, {"port": "/dev/ttyS1", "baudrate": 300}, {"port": "/dev/ttyS1", "speed": 1}):
+        with pytest.raises(ConfigError, match="mcu"):
+            parse_settings(LEAST | {"mcu": wrong}, home=HOME)
