@@ -13,6 +13,7 @@ This module does not remember: `at_rest`, `drive_cycle` and `interlock_holds` do
 
 Example:
     >>> from device.mcu import floors
+    >>> from device.mcu.sources import Seen
     >>> judge(Seen(), floors, None, None)[0]
     'MONITOR_ONLY'
 """
@@ -25,7 +26,6 @@ from device.mcu.sources import (
     JAMMED,
     ZONE_CLEAR,
     ZONE_INSIDE,
-    Seen,
     is_count,
     is_number,
 )

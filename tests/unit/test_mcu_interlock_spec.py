@@ -89,7 +89,7 @@ def test_the_rows_stand_in_the_order_of_the_table() -> None:
 def test_the_readings_are_the_sixteen_the_table_names() -> None:
     listed = SPEC.partition("always these sixteen: ")[2].partition(".\n")[0].replace("\n", " ")
     names = [part.partition(" ")[0] for part in re.sub(r"\([^)]*\)", "", listed).split(", ")]
-    _, readings = interlock.judge(interlock.Seen(), floors, None, None)
+    _, readings = interlock.judge(sources.Seen(), floors, None, None)
     assert [reading[0] for reading in readings] == names
     assert len(names) == 16
 
