@@ -27,16 +27,20 @@ from backend.api.headers import BodyLimit, SecurityHeaders
 from backend.api.routes import (
     access_log,
     api_keys,
+    authority,
     batches,
     chain_trace,
     chains,
+    command,
     devices,
     enrol,
     enrolment_tokens,
     evidence,
     health,
+    kill_switch,
     ledger,
     me,
+    orders,
     signals,
     state,
     trace,
@@ -64,6 +68,10 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     chains.router,
     evidence.router,
     ledger.router,
+    command.router,
+    orders.router,
+    authority.router,
+    kill_switch.router,
 )
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.
@@ -83,6 +91,7 @@ TAGS: Final = [
     {"name": "keys", "description": "API keys of the own organisation."},
     {"name": "telemetry", "description": "What the boxes sent, as they signed it."},
     {"name": "ledger", "description": "The append-only log: checkpoints, leaves, proofs."},
+    {"name": "orders", "description": "What people have signed for a car, and what it has answered."},
     {"name": "evidence", "description": "Proof, verified and for verification elsewhere."},
 ]
 

@@ -101,6 +101,32 @@ REFUSALS: Final[Mapping[Reason, ProblemKind]] = MappingProxyType(
             "too-much-evidence", "The interval holds more than one file may", _S.UNPROCESSABLE_ENTITY
         ),
         Reason.BAD_LIFE: _kind("bad-life", "The lifetime is out of range", _S.UNPROCESSABLE_ENTITY),
+        Reason.MCU_UNREGISTERED: _kind(
+            "mcu-unregistered", "The box has no registered microcontroller", _S.CONFLICT
+        ),
+        Reason.MCU_ELSEWHERE: _kind("mcu-elsewhere", "The key belongs to another box", _S.CONFLICT),
+        Reason.BAD_MCU: _kind("bad-mcu", "This is no microcontroller's key", _S.UNPROCESSABLE_ENTITY),
+        Reason.BAD_ORDER: _kind("bad-order", "The car would not read this order", _S.UNPROCESSABLE_ENTITY),
+        Reason.BAD_PART: _kind("bad-part", "The signature does not hold", _S.UNPROCESSABLE_ENTITY),
+        Reason.NOT_FOR_THIS_CAR: _kind(
+            "not-for-this-car", "The car would refuse this order", _S.UNPROCESSABLE_ENTITY
+        ),
+        Reason.NOT_DELEGATED: _kind(
+            "not-delegated", "The signer has not been given this", _S.UNPROCESSABLE_ENTITY
+        ),
+        Reason.ORDER_UNKNOWN: _kind("not-found", "There is no such order", _S.NOT_FOUND),
+        Reason.ORDER_ID_TAKEN: _kind("order-id-taken", "The order's id is taken", _S.CONFLICT),
+        Reason.ORDER_OPEN: _kind("order-open", "The vehicle has an open restrictive order", _S.CONFLICT),
+        Reason.WRONG_STAGE: _kind("wrong-stage", "The order is past this", _S.CONFLICT),
+        Reason.SAME_PERSON: _kind("same-person", "Maker and checker must be two people", _S.CONFLICT),
+        Reason.KILL_SWITCH_ON: _kind("kill-switch-on", "The kill switch is on", _S.CONFLICT),
+        Reason.KEY_REUSED: _kind(
+            "idempotency-key-reused", "The idempotency key was used for another request", _S.CONFLICT
+        ),
+        Reason.BAD_DOCUMENT: _kind("bad-document", "The document does not hold", _S.UNPROCESSABLE_ENTITY),
+        Reason.ISSUER_ELSEWHERE: _kind(
+            "issuer-elsewhere", "The issuer belongs to another organisation", _S.CONFLICT
+        ),
     }
 )
 

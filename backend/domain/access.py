@@ -4,7 +4,8 @@ Rules:
 - Deny by default: what the table does not grant is refused.
 - A role works inside its own organisation only; no permission crosses to another one.
 - The platform's administrator runs the server, and neither signs nor reads traces.
-- A permission never orders a car: locking needs signatures made outside the server.
+- A permission never orders a car: locking needs signatures made outside the server. It lets someone bring
+  them; maker and checker are two roles, and no administrator has either.
 - Reading exact positions needs a permission *and* a purpose, and is logged. No purpose allows selling
   positions to credit bureaus, insurers or data brokers: there is none to name.
 
@@ -46,6 +47,14 @@ class Permission(StrEnum):
     ENROLMENT_MANAGE = "enrolment-manage"  # one-time enrolment tokens
     KEY_MANAGE = "key-manage"  # API keys of the own organisation
     ACCESS_LOG_READ = "access-log-read"
+    ORDER_READ = "order-read"  # orders, dispositions, the kill switch
+    ORDER_REQUEST = "order-request"  # bring what a maker has signed: LOCK, RENEW, WARN, TRACE, DECOMMISSION
+    ORDER_APPROVE = "order-approve"  # bring what a checker has signed
+    ORDER_RELEASE = "order-release"  # bring an UNLOCK, CANCEL or QUERY; withdraw what is not sent yet
+    KILL_SWITCH = "kill-switch"  # stop all restrictive orders of the organisation, and let them go on
+    MCU_REGISTER = "mcu-register"  # commissioning: which microcontroller a box has
+    AUTHORITY_READ = "authority-read"  # documents that roots have signed
+    AUTHORITY_WRITE = "authority-write"  # bring one; its signatures decide, not who brings it
 
 
 class Purpose(StrEnum):
@@ -62,20 +71,25 @@ class Purpose(StrEnum):
 
 
 _P = Permission
-_READ: Final = frozenset({_P.SELF_READ, _P.DEVICE_READ})
+_READ: Final = frozenset({_P.SELF_READ, _P.DEVICE_READ, _P.AUTHORITY_READ})
+_RELEASE: Final = frozenset({_P.ORDER_READ, _P.ORDER_RELEASE, _P.AUTHORITY_WRITE})
+
+# An administrator runs an organisation and signs nothing (B-06): what people sign, they bring themselves.
+_SIGNERS_ONLY: Final = frozenset({_P.ORDER_REQUEST, _P.ORDER_APPROVE, _P.ORDER_RELEASE})
 
 GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
     {
-        Role.OFFICER_MAKER: _READ,
-        Role.OFFICER_CHECKER: _READ,
-        Role.SAFETY_OFFICER: _READ | {_P.ACCESS_LOG_READ},
-        Role.OPERATOR: _READ | {_P.TELEMETRY_READ, _P.POSITION_READ},
-        Role.INSTALLER: _READ | {_P.TELEMETRY_READ, _P.ENROLMENT_MANAGE},
-        Role.AUDITOR: _READ | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ},
-        Role.OMBUDS: _READ | {_P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ},
-        Role.ORG_ADMIN: frozenset(_P),
+        Role.OFFICER_MAKER: _READ | _RELEASE | {_P.ORDER_REQUEST},
+        Role.OFFICER_CHECKER: _READ | _RELEASE | {_P.ORDER_APPROVE},
+        Role.SAFETY_OFFICER: _READ | _RELEASE | {_P.KILL_SWITCH, _P.ACCESS_LOG_READ},
+        Role.OPERATOR: _READ | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.ORDER_READ},
+        Role.INSTALLER: _READ | {_P.TELEMETRY_READ, _P.ENROLMENT_MANAGE, _P.MCU_REGISTER},
+        Role.AUDITOR: _READ
+        | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ, _P.ORDER_READ},
+        Role.OMBUDS: _READ | _RELEASE | {_P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ},
+        Role.ORG_ADMIN: frozenset(_P) - _SIGNERS_ONLY,
         Role.PLATFORM_ADMIN: _READ
-        | {_P.DEVICE_REVOKE, _P.ENROLMENT_MANAGE, _P.KEY_MANAGE, _P.ACCESS_LOG_READ},
+        | {_P.DEVICE_REVOKE, _P.ENROLMENT_MANAGE, _P.KEY_MANAGE, _P.ACCESS_LOG_READ, _P.AUTHORITY_WRITE},
     }
 )
 

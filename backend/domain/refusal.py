@@ -34,6 +34,22 @@ class Reason(StrEnum):
     ROLE_NOT_GRANTABLE = "role-not-grantable"
     BAD_LIFE = "bad-life"
     TOO_MUCH_EVIDENCE = "too-much-evidence"
+    MCU_UNREGISTERED = "mcu-unregistered"
+    MCU_ELSEWHERE = "mcu-elsewhere"
+    BAD_MCU = "bad-mcu"
+    BAD_ORDER = "bad-order"
+    BAD_PART = "bad-part"
+    NOT_FOR_THIS_CAR = "not-for-this-car"
+    NOT_DELEGATED = "not-delegated"
+    ORDER_UNKNOWN = "order-unknown"
+    ORDER_ID_TAKEN = "order-id-taken"
+    ORDER_OPEN = "order-open"
+    WRONG_STAGE = "wrong-stage"
+    SAME_PERSON = "same-person"
+    KILL_SWITCH_ON = "kill-switch-on"
+    KEY_REUSED = "idempotency-key-reused"
+    BAD_DOCUMENT = "bad-document"
+    ISSUER_ELSEWHERE = "issuer-elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

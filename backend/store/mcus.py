@@ -9,7 +9,7 @@ Rules:
 """
 
 from sqlalchemy import BigInteger, UniqueConstraint
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, SQLModel, select
 
 from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, owned_by_device
 
@@ -118,8 +118,7 @@ def find_challenge(session: Session, *, org_id: str, device_id: str) -> McuChall
     ).one_or_none()
 
 
-def list_mcus_of_contract(session: Session, *, contract_ref: bytes) -> list[Mcu]:
-    """Return the microcontrollers bound to a contract, whatever their organisation."""
-    return list(
-        session.exec(select(Mcu).where(Mcu.contract_ref == contract_ref).order_by(col(Mcu.device_id))).all()
-    )
+def find_lender_ids(session: Session, *, org_id: str) -> list[bytes]:
+    """Return the lenders that an organisation's cars are bound to."""
+    rows = session.exec(select(Mcu.lender_id).where(Mcu.org_id == org_id).distinct())
+    return sorted(bytes(row) for row in rows)

@@ -1,0 +1,82 @@
+"""Commissioning says which microcontroller a box has, and what its orders must name.
+
+Rules: a microcontroller belongs to one box. Registering the same again changes nothing; a new epoch or
+another key starts afresh: heads, `prev` and the challenge are forgotten, the dispositions stay. An epoch that
+was left cannot be registered again. What is registered proves nothing: BIND proves it in the car.
+
+Example:
+    >>> register_mcu(session, device=device, asked=AskedMcu(...), now_us=utc_us())
+"""
+
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from backend.domain.refusal import Reason, Refusal
+from backend.store.devices import Device
+from backend.store.mcus import Mcu, find_challenge, find_mcu_by_id, is_known_epoch, locate_mcu, note_epoch
+from protocol import cose_sign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedMcu:
+    """What is registered; forms as in SPEC §18.1."""
+
+    cose_key: bytes
+    epoch: bytes
+    vin_bind: bytes
+    contract_ref: bytes
+    lender_id: bytes
+    jurisdiction: str
+
+
+def register_mcu(session: Session, *, device: Device, asked: AskedMcu, now_us: int) -> Mcu | Refusal:
+    """Register a box's microcontroller in the caller's transaction."""
+    try:
+        cose_sign.key_xy(asked.cose_key)
+    except ValueError:
+        return Refusal(reason=Reason.BAD_MCU, detail="a COSE_Key of P-256 in its 75 bytes is expected")
+    mcu_id = cose_sign.thumbprint(asked.cose_key).hex()
+    other = find_mcu_by_id(session, mcu_id=mcu_id)
+    if other is not None and other.device_id != device.device_id:
+        return Refusal(reason=Reason.MCU_ELSEWHERE, detail="the key is of another box's microcontroller")
+    mcu = locate_mcu(session, device_id=device.device_id, lock=True)
+    is_left = (mcu is None or mcu.epoch != asked.epoch) and is_known_epoch(
+        session, mcu_id=mcu_id, epoch=asked.epoch
+    )
+    if is_left:
+        return Refusal(reason=Reason.BAD_MCU, detail="this epoch is over and never comes again")
+    if mcu is None:
+        mcu = Mcu(
+            device_id=device.device_id,
+            org_id=device.org_id,
+            mcu_id=mcu_id,
+            cose_key=asked.cose_key,
+            epoch=asked.epoch,
+            vin_bind=asked.vin_bind,
+            contract_ref=asked.contract_ref,
+            lender_id=asked.lender_id,
+            jurisdiction=asked.jurisdiction,
+            created_us=now_us,
+            updated_us=now_us,
+        )
+    else:
+        if (mcu.mcu_id, mcu.epoch) != (mcu_id, asked.epoch):
+            forget_car(session, mcu)
+        mcu.cose_key, mcu.epoch = asked.cose_key, asked.epoch
+        mcu.vin_bind, mcu.contract_ref = asked.vin_bind, asked.contract_ref
+        mcu.lender_id, mcu.jurisdiction = asked.lender_id, asked.jurisdiction
+    mcu.mcu_id, mcu.updated_us = mcu_id, now_us
+    session.add(mcu)
+    session.flush()
+    note_epoch(session, mcu=mcu, epoch=asked.epoch, at_us=now_us)
+    return mcu
+
+
+def forget_car(session: Session, mcu: Mcu) -> None:
+    """Forget what a car said of itself in an epoch that is over."""
+    mcu.heads, mcu.prev, mcu.mode = [0, 0, 0], bytes(32), None
+    mcu.reported_state, mcu.reported_seq, mcu.reported_us = None, 0, None
+    challenge = find_challenge(session, org_id=mcu.org_id, device_id=mcu.device_id)
+    if challenge is not None:
+        session.delete(challenge)
