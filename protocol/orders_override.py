@@ -17,7 +17,6 @@ Source: RFC 2104; H. M. Damm, "Totally anti-symmetric quasigroups", 2004, chapte
 import hashlib
 
 DIGITS = 9
-CODES_MAX = 16  # as payload key 23
 
 _BLOCK = 64
 _DAMM = (

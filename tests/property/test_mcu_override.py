@@ -118,6 +118,36 @@ def test_another_lock_of_the_episode_never_shortens() -> None:
     assert (override.left_s(0), override.left) == (2 * DAY, 5)
 
 
+def test_another_episode_begins_anew() -> None:
+    override = locked(codes=5, window_s=3 * DAY)
+    for n in range(5):
+        override.by_code(wrong(n), 1)
+    assert override.by_hand(1)
+    override.begin(OTHER, 3, DAY, 0)
+    assert (override.used, override.left, override.left_s(1), override.wait_s(1)) == (0, 4, 0, 0)
+    assert override.by_code(digits(1, OTHER), 1) == OPENED
+    assert override.left_s(1) == DAY
+
+
+def test_nothing_is_spent_until_the_last_second_of_a_window() -> None:
+    override = locked()
+    override.by_code(digits(1), 0)
+    assert not override.by_hand(1)
+    assert not override.by_hand(DAY - 1)
+    assert override.by_code(digits(2), DAY - 1) == NOT_NEEDED
+    assert override.left == 3
+    assert (override.left_s(DAY - 1), override.left_s(DAY), override.left_s(DAY + 50)) == (1, 0, 0)
+    assert override.by_hand(DAY)
+    assert (override.wait_s(DAY), locked().wait_s(5)) == (0, 0)
+
+
+def test_a_wait_that_is_over_is_over() -> None:
+    override = locked()
+    for n in range(5):
+        override.by_code(wrong(n), 1)
+    assert [override.wait_s(tick) for tick in (900, 901, 902, 5_000)] == [1, 0, 0, 0]
+
+
 def test_a_count_that_went_back_never_makes_the_window_longer_than_it_is() -> None:
     override = locked()
     override.by_hand(1_000_000)
@@ -232,6 +262,16 @@ def test_three_ignition_ons_within_fifteen_seconds_are_the_sign(*, spacing: int,
     for n in range(3):
         hand.feed(100 + n * spacing, pressed, False)  # noqa: FBT003 - a wire
         signs.append(hand.feed(100 + n * spacing, pressed, True))  # noqa: FBT003 - a wire
+    assert signs == [False, False, expected]
+
+
+@pytest.mark.parametrize(
+    ("ons", "expected"),
+    [((100, 107, 115), True), ((100, 107, 116), False), ((100, 100, 100), True), ((100, 101, 100), False)],
+)
+def test_the_fifteen_seconds_have_edges(*, ons: tuple[int, ...], expected: bool) -> None:
+    hand = Hand(floors)
+    signs = [[hand.feed(now_s, None, wire) for wire in (False, True)][1] for now_s in ons]
     assert signs == [False, False, expected]
 
 
