@@ -87,6 +87,9 @@ def verify(
 ) -> None:
     """Verify a file offline, by the keys in your own trust file and none from the file itself.
 
+    Of orders it says who authorised them, that they were logged first, when the starter was inhibited, and
+    whether a lock was accepted at all.
+
     Exit codes: 0 VERIFIED, 10 VERIFIED_WITH_GAPS, 20 UNVERIFIABLE, 30 CONTRADICTED.
     """
     try:
@@ -114,6 +117,20 @@ def trust(
     agent_home: Annotated[
         Path | None, typer.Option(help="Home of an enrolled agent: its id and the keys it pinned.")
     ] = None,
+    mcu: Annotated[
+        list[str] | None,
+        typer.Option(help="Key id of the box's microcontroller, 64 hex digits; with one --device."),
+    ] = None,
+    roots: Annotated[
+        Path | None,
+        typer.Option(help='JSON of the roots of authority: {"platform": {"keys": […], "threshold": 3}, …}.'),
+    ] = None,
+    log_key: Annotated[
+        list[str] | None, typer.Option(help="Key of a log, name+id+base64; repeat for more.")
+    ] = None,
+    witness_key: Annotated[
+        list[str] | None, typer.Option(help="Key of a witness, name+id+base64; repeat for more.")
+    ] = None,
     api: Annotated[str | None, typer.Option("--api", help="Ask this server for its receipt keys.")] = None,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", help="File that holds the API key, for --api.")
@@ -121,7 +138,7 @@ def trust(
     ca: CaFile = None,
     out: Annotated[Path | None, typer.Option(help="File to write; without it, it is printed.")] = None,
 ) -> None:
-    """Make a trust file from what you know: ids of boxes and keys of a backend.
+    """Make a trust file from what you know: boxes, keys of a backend, and for orders roots, logs, witnesses.
 
     What --api answers is only as good as that server: compare the keys with what another way has told you.
     """
@@ -133,7 +150,10 @@ def trust(
             keys += pinned["receipt_keys"]
         if api is not None:
             keys += _seal_keys(api, key_file=key_file, ca=ca)
-        text = _trust_text(devices, keys)
+        further = _trust_in_orders(
+            devices, mcu=mcu or [], roots=roots, log_keys=log_key or [], witness_keys=witness_key or []
+        )
+        text = _trust_text(devices, keys, further)
         if out is not None:
             out.write_text(text, "utf-8")
     except (_CannotError, TrustError, OSError, ValueError, KeyError, TypeError) as error:
@@ -158,11 +178,26 @@ def _seal_keys(api: str, *, key_file: Path | None, ca: Path | None) -> list[str]
     return keys
 
 
-def _trust_text(devices: list[str], keys: list[str]) -> str:
+def _trust_in_orders(
+    devices: list[str], *, mcu: list[str], roots: Path | None, log_keys: list[str], witness_keys: list[str]
+) -> dict[str, object]:
+    """Return the members of a trust file that evidence of orders needs; what was not named is left out."""
+    if mcu and len(set(devices)) != 1:
+        raise _CannotError("--mcu belongs to one box: name one with --device or --agent-home")
+    members: dict[str, object] = {
+        "mcus": {devices[0]: sorted(set(mcu))} if mcu else None,
+        "roots": None if roots is None else json.loads(roots.read_text("utf-8")),
+        "log_keys": list(dict.fromkeys(log_keys)),
+        "witness_keys": list(dict.fromkeys(witness_keys)),
+    }
+    return {name: member for name, member in members.items() if member}
+
+
+def _trust_text(devices: list[str], keys: list[str], further: dict[str, object]) -> str:
     """Return a trust file, after reading it back as the verifier will."""
     if not devices or not keys:
         raise _CannotError("a trust file needs at least one box and one backend key")
-    content = {"devices": sorted(set(devices)), "backend_keys": list(dict.fromkeys(keys))}
+    content = {"devices": sorted(set(devices)), "backend_keys": list(dict.fromkeys(keys))} | further
     text = json.dumps(content, indent=2) + "\n"
     Trust.from_json(text)
     return text

@@ -209,9 +209,9 @@ def test_a_lock_and_its_release_are_exported_and_hold(world: World) -> None:
     assert report.absence.answer is Answer.LOCK
 
 
-def test_no_lock_was_accepted_on_the_day_before(tmp_path: Path) -> None:
+def test_no_lock_was_accepted_on_the_day_before(world: World) -> None:
     day_us = 86_400 * SECOND_US
-    report = World(tmp_path).report(NOW_US - 2 * day_us, NOW_US - day_us)
+    report = world.report(NOW_US - 2 * day_us, NOW_US - day_us)
     assert report.absence is not None
     assert report.absence.answer is Answer.NO_LOCK
 
