@@ -1,0 +1,102 @@
+"""What the brain says about itself: STATUS once a second, and the fields of a disposition.
+
+Rules: STATUS is unsigned and for carrying and display: {1: 1, 2: mcu_id, 3: epoch (zeros before PROVISION),
+4: mode, 5: state of the last LOCK or WARN, 6: cmd_id of the open order or null, 7: tick, 8: heads, 9: prev,
+10: [number, hash] of the last disposition or null, 11: nonce of a wanted signed time or null, 12: counters,
+13: [firmware, is demo], 14: hashes of delegations wanted, 15: code for which an order waits, 16: coil
+commanded, 17: relay sensed}. A disposition that the agent has not acknowledged is sent again now and then.
+
+It has no annotations, see `strict_cbor`.
+
+Example:
+    >>> TIME_EVERY_S, RESEND_S
+    (3600, 10)
+"""
+
+from protocol import strict_cbor
+from protocol.orders_vocabulary import CODES, LOCK, RENEW, WARN
+
+STATUS, DISPOSITION = 0x81, 0x82
+STATUS_EVERY_S = 1
+RESEND_S = 10  # the oldest disposition that is not acknowledged is said again
+TIME_EVERY_S = 3_600  # signed time is asked for: it is contact too
+AGENT_S = 10  # the agent says its facts each second; silent for longer it is not seen
+
+
+def say(brain):
+    """Send STATUS and what must be said again, when it is time."""
+    tick = brain.tick
+    if brain.status_tick is None or not 0 <= tick - brain.status_tick < STATUS_EVERY_S:
+        brain.status_tick = tick
+        brain.send(STATUS, status(brain))
+    ring = brain.record.ring
+    if not ring or brain.resent_tick is None or tick < brain.resent_tick:
+        brain.resent_tick = tick
+    elif tick - brain.resent_tick >= RESEND_S:
+        brain.resent_tick = tick
+        brain.send(DISPOSITION, ring[0][1])
+
+
+def status(brain):
+    """Return the body of STATUS."""
+    record = brain.record
+    is_time_wanted = record.provision is not None and brain.clock.wants(brain.tick, TIME_EVERY_S)
+    fields = {
+        1: 1,
+        2: brain.key.kid,
+        3: record.epoch or bytes(16),
+        4: record.mode,
+        5: record.last_state,
+        6: _open_cmd_id(record),
+        7: brain.tick,
+        8: list(record.heads),
+        9: record.prev,
+        10: None if record.disp_hash is None else [record.disp_seq, record.disp_hash],
+        11: brain.clock.nonce(brain.tick, brain.board.random) if is_time_wanted else None,
+        12: dict(brain.counters, ring_lost=record.ring_lost),
+        13: [brain.firmware, brain.floors.IS_DEMO],
+        14: brain.authority.wants(),
+        15: CODES.index(brain.wait),
+        16: brain.is_coil_on,
+        17: _bit(brain.sensed),
+    }
+    return strict_cbor.dumps(fields)
+
+
+def disposition(brain, cmd_id, cmd_hash, state, code, has_readings):
+    """Return the fields of a disposition that the chain does not give."""
+    record = brain.record
+    low, high = brain.clock.interval(brain.tick)
+    used, left = (0, 0) if brain.override is None else (brain.override.used, brain.override.left)
+    return {
+        3: cmd_id,
+        4: cmd_hash,
+        9: state,
+        10: code,
+        11: brain.tick,
+        12: [low, high, brain.clock.sources if low is not None else 0],
+        13: brain.readings if has_readings else [],
+        14: [brain.is_coil_on, _bit(brain.sensed)],
+        15: [_bit(brain.ignition), _bit(brain.engine)],
+        16: None if brain.lease is None else max(0, brain.lease.end_tick(brain.tick)),
+        17: [used, left],
+        18: is_agent_seen(brain),
+        19: [brain.firmware, brain.floors.IS_DEMO],
+        20: record.checkpoint,
+    }
+
+
+def is_agent_seen(brain):
+    """Return whether the Linux side was heard lately."""
+    return brain.heard_tick is not None and 0 <= brain.tick - brain.heard_tick <= AGENT_S
+
+
+def _open_cmd_id(record):
+    for order_type in (LOCK, RENEW, WARN):
+        if record.open[order_type] is not None:
+            return record.open[order_type].cmd_id
+    return None
+
+
+def _bit(value):
+    return value if value is True or value is False else None
