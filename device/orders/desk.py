@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 SECOND_US = 1_000_000
 WORDS_CHARS_MAX = 200  # a text in a batch's health has at most 256 bytes
 FACTS_EVERY_US = 900_000  # once a second, with the tick
+ACK_AGAIN_US = 30 * SECOND_US  # an acknowledgement may get lost, and nobody would ask for it
 HELLO_EVERY_US = 10 * SECOND_US  # while no status comes
 STATUS_AGE_US_MAX = 15 * SECOND_US  # a status is due each second; without one nobody knows the car's state
 
@@ -89,6 +90,7 @@ class OrdersDesk:
         self._hello_us: int | None = None
         self._status_us: int | None = None
         self._asked_hole_us: int | None = None
+        self._acked_us: int | None = None
         self._now_us = 0
         self._is_mcu_up = False
         self._is_connected = False
@@ -326,7 +328,9 @@ class OrdersDesk:
                 "waits_for": status.wait,
             }
             effects.append(Report(level=ReportLevel.INFO, phrase="lock state", fields=fields))
-        if is_first or before is None or before.epoch != status.epoch:
+        is_due = self._acked_us is None or now.mono_us - self._acked_us >= ACK_AGAIN_US
+        if is_first or is_due or before is None or before.epoch != status.epoch:
+            self._acked_us = now.mono_us
             effects += self._acknowledge_upto(status.epoch)
         effects += self._ask_hole(status, now)
         return effects + self._resend.remember(self._supply.supply(status.wants, now.mono_us))

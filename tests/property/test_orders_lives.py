@@ -59,7 +59,8 @@ def live(seed: int) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", range(25))
+# 1092: the last acknowledgement was lost on the line, and the microcontroller kept its dispositions for good.
+@pytest.mark.parametrize("seed", [*range(25), 1_092])
 def test_a_life_of_faults_ends_with_every_order_done_once(seed: int) -> None:
     live(seed).check(ORDERS)
 
