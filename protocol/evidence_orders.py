@@ -10,10 +10,8 @@ A proof that is missing is UNVERIFIABLE.
 This module does not say what the car did: see `evidence_dispositions`.
 
 Example:
-    >>> logged_form(b"payload", [])
-    Traceback (most recent call last):
-    ...
-    protocol.cose_sign.CoseError: NOT_COSE_SIGN
+    >>> is_logged_form(b"no order", b"payload", [])
+    False
 """
 
 import hashlib
@@ -28,7 +26,7 @@ from protocol.evidence_log import ProvenLog
 from protocol.evidence_manifest import PartKind
 from protocol.evidence_report import Code, Weight
 from protocol.log_leaves import LeafType
-from protocol.orders import OrderType, Role, assemble, check_signature
+from protocol.orders import OrderType, Role, check_signature
 from protocol.orders_authority import lender_cohort
 from protocol.orders_vocabulary import CLASS, CLASS_A, CLASS_B, GATE, LENDER_ROOT, MCU, ROOT_OF, SIGNERS
 
@@ -58,10 +56,21 @@ class ReadOrder:
         return OrderType(self.fields[3])
 
 
-def logged_form(payload: bytes, signers: Sequence[Any]) -> bytes:
-    """Return what the log committed to: the order with all signatures but the gate's, makers first."""
-    people = sorted((signer for signer in signers if signer.role != GATE), key=lambda signer: signer.role)
-    return assemble(payload, [(signer.protected, signer.signature) for signer in people])
+def is_logged_form(content: bytes, payload: bytes, signers: Sequence[Any]) -> bool:
+    """Whether a leaf's content is an order with the signatures of its people and no other, in any order.
+
+    Args:
+        content: what the leaf committed to.
+        payload: of the order as it went to the car.
+        signers: of that order, the gate among them.
+    """
+    try:
+        logged, people = cose_sign.read_sign(content)
+    except ValueError:
+        return False
+    wanted = sorted((one.protected, one.signature) for one in signers if one.role != GATE)
+    found = sorted((one.protected, one.signature) for one in people)
+    return bool(logged == payload and found == wanted)
 
 
 def check_orders(
@@ -233,7 +242,9 @@ class _OrderCheck:
         leaf, content = log.leaf_at(index, size), log.contents.get(index)
         if leaf is None:
             self._no(Code.ORDER_LOG_UNPROVEN, Weight.UNVERIFIABLE, f"{place}, has no proof here")
-        elif leaf[0] != LeafType.ORDER or (content is not None and content != logged_form(payload, signers)):
+        elif leaf[0] != LeafType.ORDER or (
+            content is not None and not is_logged_form(content, payload, signers)
+        ):
             text = f"at {place}, stands another entry: this order was not logged before the gate signed"
             self._no(Code.ORDER_NOT_LOGGED, Weight.CONTRADICTION, text)
         elif content is None:

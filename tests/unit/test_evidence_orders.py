@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from protocol import cose_sign
 from protocol.evidence import verify
 from protocol.evidence_manifest import ChainClaim, Part, PartKind
 from protocol.evidence_report import Answer, Code, Report, Trust, TrustError, Verdict
 from protocol.ids import ChainId, cose_key_bytes
 from protocol.log_leaves import LeafType
-from protocol.orders import State
+from protocol.orders import State, assemble
 from protocol.vectors.orders_story import EPOCH, NOW_S, revocation, signer
 from protocol.vectors.story import DEVICE, RECEIPT_SIGNER
 from tests.builders.evidence_orders import BASIS, LOG, SECOND_US, TO_US, Case, Log
@@ -60,6 +61,15 @@ def test_an_order_that_was_not_logged_testifies_against_the_gate() -> None:
         {Code.ORDER_NOT_LOGGED},
     )
     assert "was not logged before the gate signed" in told(report)
+
+
+def test_the_order_of_signatures_in_the_log_means_nothing_and_each_of_them_counts() -> None:
+    payload, signers = cose_sign.read_sign(Case().orders[0].data)
+    maker, checker, gate = [(one.protected, one.signature) for one in signers]
+    assert Case(logged=assemble(payload, [checker, maker])).verify().verdict is Verdict.VERIFIED
+    for logged in ([maker], [maker, checker, checker], [maker, checker, gate]):
+        report = Case(logged=assemble(payload, logged)).verify()
+        assert Code.ORDER_NOT_LOGGED in codes(report)
 
 
 @pytest.mark.parametrize(
