@@ -51,6 +51,23 @@ class GnssReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RadioReported:
+    """How the receiver hears, each None where it does not tell: C/N0 tells a roof, the gain tells jamming.
+
+    Attributes:
+        cn0_dbhz: of the strongest satellite.
+        gain_db: of the receiver's amplifier, against its value in the open.
+        is_jammed: what the receiver says itself.
+        t_us: when.
+    """
+
+    cn0_dbhz: int | None
+    gain_db: int | None
+    is_jammed: bool | None
+    t_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropsReported:
     """Frames that never reached the engine: `cause` is KERNEL (socket buffer) or QUEUE (our own hand-over).
 
@@ -228,6 +245,7 @@ class JournalFailed:
 EngineEvent: TypeAlias = (
     FramesReceived
     | GnssReceived
+    | RadioReported
     | DropsReported
     | BusChanged
     | Tick

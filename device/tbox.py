@@ -42,6 +42,7 @@ from device.events import (
     McuReceived,
     MessageArrived,
     PublishFailed,
+    RadioReported,
     Stop,
     StoreFailed,
     Tick,
@@ -180,6 +181,11 @@ class TBox:
                 self._intake.take_lot(lot, now)
             case GnssReceived():
                 self._intake.gnss.take(event, now)
+            case RadioReported(cn0_dbhz=cn0_dbhz, gain_db=gain_db, is_jammed=is_jammed, t_us=t_us):
+                if self._desk is not None:
+                    self._desk.facts.note_radio(
+                        cn0_dbhz=cn0_dbhz, gain_db=gain_db, is_jammed=is_jammed, t_us=t_us
+                    )
             case DropsReported(cause=cause, count=count):
                 self._intake.note_drops(cause, count)
             case BusChanged():

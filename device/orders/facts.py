@@ -43,6 +43,7 @@ SPEED_PATH, AMBIENT_PATH = "Vehicle.Speed", "Vehicle.Exterior.AirTemperature"
 MM_S_PER_UNIT = {"km/h": 1_000_000 / 3_600, "kph": 1_000_000 / 3_600, "mph": 447.04, "m/s": 1_000.0}
 
 BUS_SILENT_US = 30 * SECOND_US  # a bus that only pauses between two messages is back long before
+CRASH_TOLD_US = 60 * SECOND_US  # told often enough to be heard, and not for ever
 SPEED_BREAK_US = 5 * SECOND_US  # speed is sent ten times a second; after five without it the way is unknown
 FIX_FRESH_US = 3 * SECOND_US  # receivers say something each second
 PLACE_AGE_US_MAX = 1_800 * SECOND_US  # README §1.15: a fix at most 30 min old
@@ -93,7 +94,6 @@ class FactsKeeper:
         self._place: Fix | None = None
         self._way_mm: float | None = None
         self._radio: Radio | None = None
-        self.has_crashed = False
 
     # --- what comes in ---
 
@@ -118,9 +118,7 @@ class FactsKeeper:
         name = f"{message}.{column.signal}"
         for state, test in self._states.items():
             if test.bus == bus and test.signal == name:
-                holds = test.holds(_last(column, raw))
-                self._held[state] = Heard(int(holds), last_us)
-                self.has_crashed |= state == "crashed" and holds
+                self._held[state] = Heard(int(test.holds(_last(column, raw))), last_us)
 
     def note_speed(self, mm_s: int, t_us: int) -> None:
         """The car's own speed was told."""
@@ -140,9 +138,11 @@ class FactsKeeper:
             self._place = fix
             self._way_mm = 0.0
 
-    def note_radio(self, radio: Radio) -> None:
+    def note_radio(
+        self, *, cn0_dbhz: int | None, gain_db: int | None, is_jammed: bool | None, t_us: int
+    ) -> None:
         """The receiver told how it hears."""
-        self._radio = radio
+        self._radio = Radio(cn0_dbhz, gain_db, is_jammed, t_us)
 
     # --- what goes out ---
 
@@ -174,7 +174,7 @@ class FactsKeeper:
             6: None if local is None else local[1],
             7: self.is_bus_asleep(now_us),
             8: self._held_now("hazard_lights", now_us),
-            9: self.has_crashed,
+            9: self._has_crashed(now_us),
             10: self._held_now("ignition_on", now_us),
             11: self._held_now("engine_running", now_us),
         }
@@ -185,6 +185,11 @@ class FactsKeeper:
         if held is None or (now_us - held.t_us > BUS_SILENT_US and not self.is_bus_asleep(now_us)):
             return None
         return bool(held.value)
+
+    def _has_crashed(self, now_us: int) -> bool:
+        """Return whether the bus told a crash a moment ago; how long it holds, the microcontroller counts."""
+        crashed = self._held.get("crashed")
+        return crashed is not None and bool(crashed.value) and now_us - crashed.t_us <= CRASH_TOLD_US
 
     def _gnss(self, now_us: int) -> list[int] | None:
         fix = self._fix

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from device.events import GnssReceived, RadioReported
 from device.orders.arrivals import ANSWER_WAIT_US
 from device.orders.link import LinkKind
 from protocol import strict_cbor
@@ -20,6 +21,7 @@ from protocol.signed_time import TimeToken, open_time_request, sign_time_token
 from protocol.topics import Down, Up
 from protocol.vectors.orders_good import good_documents, good_orders
 from protocol.vectors.orders_story import EPOCH, MCU, digest, documents
+from simulators.gnss_receiver import sentence
 from tests.builders.engine import BACKEND_KEY, DEVICE, DEVICE_KEYS, SECOND
 from tests.builders.orders_desk import NONCE, OrderBox, disposition, receipt, status, stranger_lock
 
@@ -312,6 +314,16 @@ def test_facts_go_out_once_a_second_and_unknown_is_null() -> None:
     assert facts[-1] == {
         1: None, 2: None, 3: None, 4: None, 5: None, 6: None, 7: False, 8: None, 9: False, 10: None, 11: None,
     }  # fmt: skip
+
+
+def test_what_the_receiver_hears_reaches_the_microcontroller() -> None:
+    box = connected()
+    box.feed(GnssReceived(t_us=box.now_us, data=sentence("GPRMC,120001.00,V,,,,,,,241126,,,N")))
+    box.feed(RadioReported(cn0_dbhz=18, gain_db=0, is_jammed=None, t_us=box.now_us + 2 * SECOND))
+    box.feed(GnssReceived(t_us=box.now_us + SECOND, data=sentence("GPRMC,120002.00,V,,,,,,,241126,,,N")))
+    box.wait(2)
+    told = strict_cbor.loads(box.bodies(LinkKind.FACTS)[-1])[2]
+    assert told[2] == 1, "weak signals and a steady gain: a roof"
 
 
 def test_a_message_that_is_none_of_the_links_is_counted() -> None:

@@ -151,8 +151,15 @@ def test_without_a_fix_only_weak_signals_and_a_steady_gain_are_a_roof(
     keeper = FactsKeeper()
     keeper.note_fix(fix(20, mode=1, speed=None))
     if radio is not None:
-        keeper.note_radio(radio)
+        keeper.note_radio(**radio._asdict())
     assert facts(keeper, 20)[2] == [0, 0, state]
+
+
+def test_a_crash_is_told_for_a_minute_and_counted_by_the_microcontroller() -> None:
+    keeper = FactsKeeper({"crashed": StateRule(bus="can0", signal="Motion.Ignition", values=(7,))})
+    rows(keeper, 10, 0.0, ignition=7)
+    assert facts(keeper, 69)[9] is True
+    assert facts(keeper, 71)[9] is False
 
 
 CALENDAR = {
