@@ -156,7 +156,8 @@ class Brain:
         brain_timers.fall_back(self, LOCK, "OK")
         if cause == "watchdog":
             spared = [at for at in record.resets if 0 <= self.tick - at < self.floors.WATCHDOG_SPAN_S]
-            record.resets = [*spared, self.tick]
+            spared.append(self.tick)
+            record.resets = spared
             if len(record.resets) >= self.floors.WATCHDOG_RESETS_MAX:
                 self.latch("WATCHDOG")
         self.event("BOOT", {"power": 0, "watchdog": 1}.get(cause, 2))
@@ -330,7 +331,8 @@ class Brain:
     def _end_for_good(self, cmd_hash):
         ended = self._ended()
         if cmd_hash not in ended:
-            self.board.blob_write(_RELEASED, b"".join([*ended, cmd_hash][-_RELEASED_MAX:]))
+            ended.append(cmd_hash)
+            self.board.blob_write(_RELEASED, b"".join(ended[-_RELEASED_MAX:]))
 
     def _ended(self):
         data = self.board.blob_read(_RELEASED) or b""

@@ -75,7 +75,8 @@ class Clock:
         """Return the nonce to publish: a new one each minute; those before stay answerable for a while."""
         self._nonces = [pair for pair in self._nonces if tick - pair[1] <= NONCE_LIFE_S]
         if not self._nonces or tick - self._nonces[-1][1] >= NONCE_S:
-            self._nonces = [*self._nonces[1 - _NONCES :], (random(16), tick)]
+            self._nonces = self._nonces[1 - _NONCES :]
+            self._nonces.append((random(16), tick))
         return self._nonces[-1][0]
 
     def wants(self, tick, every_s):

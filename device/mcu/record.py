@@ -136,7 +136,8 @@ class Record:
                 if kept[at][0] not in is_open:
                     kept.pop(at)
                     break
-        self.done = [*kept, [cmd_id, state, code, seq]]
+        kept.append([cmd_id, state, code, seq])
+        self.done = kept
 
 
 def _loaded(fields):

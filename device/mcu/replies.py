@@ -64,7 +64,7 @@ class Replies:
         if len(record.ring) >= RING_MAX:
             record.ring = record.ring[1:]
             record.ring_lost += 1
-        record.ring = [*record.ring, [seq, message]]
+        record.ring.append([seq, message])
         record.note(whole[3], whole[9], whole[10], seq)
         return message
 
