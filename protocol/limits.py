@@ -416,10 +416,10 @@ crash takes is sent again by the boxes."""
 # --- Backend: log -------------------------------------------------------------------------------------------
 
 WITNESSES_MAX = 16
-"""Witnesses of one log: each is asked in turn at every checkpoint, and each cosignature travels in evidence."""
+"""Witnesses of one log: each is asked at every checkpoint, and each cosignature travels in evidence."""
 
 WITNESS_WAIT_S_MAX = 5
-"""Seconds to wait for a witness: an order may wait for the answer; a silent one is asked again soon."""
+"""Seconds to wait for a witness: an order may wait for it; a silent one is asked again soon."""
 
 # --- Backend: ingest, traces, evidence ----------------------------------------------------------------------
 
