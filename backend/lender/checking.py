@@ -24,7 +24,7 @@ from backend.lender.basis_text import OpenedBasis, open_basis
 from backend.lender.car_word import Challenge, read_challenge
 from backend.lender.cars import Car, Cars
 from backend.lender.errors import RefusesError
-from backend.lender.limits import ORDER_CLOCK_SLACK_S
+from backend.lender.limits import COUNTER_AHEAD_MAX, ORDER_CLOCK_SLACK_S
 from backend.lender.output import shown_time
 from backend.lender.plain import shown
 from backend.lender.trust import Delegation, Trust
@@ -219,11 +219,12 @@ def _check_challenge(order: Mapping[int, Any], car: Car, challenge: Challenge) -
             ("challenge", order[13], challenge.chal),
             ("epoch", order[8], challenge.epoch),
             ("last accepted order", order[21], challenge.prev),
-            ("counter", order[9], challenge.heads[0] + 1),
         )
         if mine != cars
     ]
     if differing:
         raise RefusesError(f"the order's {differing[0]} is not what the car …{car.last4} signed")
+    if not 0 < order[9] - challenge.heads[0] <= COUNTER_AHEAD_MAX:
+        raise RefusesError(f"the order's counter is not what the car …{car.last4} signed")
     if order[14] is None or order[14] > challenge.tick_s + ORDER_LIFE_S_MAX:
         raise RefusesError("the order would outlive the car's challenge by more than 24 hours")

@@ -12,6 +12,7 @@ from backend.lender.ceremony_cli import delegation_app, revoke, root_app
 from backend.lender.key_cli import key_app
 from backend.lender.order_cli import approve, list_orders, request, resend, show_order, status, withdraw
 from backend.lender.output import ReportingGroup
+from backend.lender.page_cli import page
 from backend.lender.release_cli import cancel, freeze, unlock
 
 __all__ = ["app"]
@@ -46,3 +47,4 @@ app.command(epilog="Example: tbox lender cancel 9f86…0a08 --order 0199c0ffee�
 app.command(
     epilog='Example: tbox lender freeze --reason "injected locks at lender 00112233aabbccdd" --key pkcs11:…'
 )(freeze)
+app.command(epilog="Example: tbox lender page --key checker.key")(page)

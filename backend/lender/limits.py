@@ -55,6 +55,10 @@ ORDER_HOURS_MAX = 24
 ORDER_CLOCK_SLACK_S = 300
 """Seconds by which this machine's clock may differ from the one that wrote an order."""
 
+COUNTER_AHEAD_MAX = 1_000
+"""How far a restricting order's counter may be above the head that the car signed: orders withdrawn or
+refused use some up; a server that claims more would burn the car's counters."""
+
 LEASE_HOURS_DEFAULT = 72
 """Hours of a lease when no one says (README §1.10)."""
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from backend.lender.car_word import ACTIVE, MODES, Challenge
 from backend.lender.cars import Car
 from backend.lender.errors import RefusesError, WrongUsageError
-from backend.lender.limits import LEASE_HOURS_DEFAULT, ORDER_HOURS_MAX
+from backend.lender.limits import COUNTER_AHEAD_MAX, LEASE_HOURS_DEFAULT, ORDER_HOURS_MAX
 from protocol.limits import CTR_JUMP_MAX
 from protocol.orders import OrderType, encode_order
 from protocol.orders_forms import ORDER_KEYS
@@ -57,7 +57,9 @@ class Ask:
     pre: dict[int, object] = field(default_factory=lambda: {1: 0})
 
 
-def restricting(ask: Ask, car: Car, challenge: Challenge, *, lender_id: bytes, now_s: int) -> bytes:
+def restricting(
+    ask: Ask, car: Car, challenge: Challenge, *, lender_id: bytes, now_s: int, used: int = 0
+) -> bytes:
     """Return the payload of a LOCK, RENEW or WARN.
 
     Raises:
@@ -73,7 +75,10 @@ def restricting(ask: Ask, car: Car, challenge: Challenge, *, lender_id: bytes, n
         raise RefusesError(f"the car runs the pack {challenge.pack[0]}, this machine pins {car.jur}")
     if not 0 < ask.order_hours <= ORDER_HOURS_MAX:
         raise WrongUsageError(f"an order lives 1 to {ORDER_HOURS_MAX} hours")
-    fields = _common(ask.type, car, challenge.epoch, challenge.heads[0] + 1, lender_id, now_s) | {
+    if used - challenge.heads[0] >= COUNTER_AHEAD_MAX:
+        raise RefusesError("the server claims counters in use far beyond the one that the car signed")
+    counter = max(challenge.heads[0], used) + 1
+    fields = _common(ask.type, car, challenge.epoch, counter, lender_id, now_s) | {
         11: now_s if ask.not_before_s is None else ask.not_before_s,
         12: now_s + ask.order_hours * _HOUR_S,
         13: challenge.chal,

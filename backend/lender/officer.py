@@ -136,10 +136,10 @@ class Officer:
         """
         command = self.server.command(car.device)
         compare_command(command, car, None, self.trust.lender.lender_id)
-        if command.get("challenge") is None:
+        if not _is_open(command):
             self.server.ask_challenge(car.device)
         left = wait_s
-        while command.get("challenge") is None:
+        while not _is_open(command):
             if left <= 0:
                 raise ServerError(
                     f"the car …{car.last4} has not answered with a challenge yet",
@@ -166,7 +166,12 @@ class Officer:
         self.trust.require_current(self.now())
         opened = open_basis(basis, car, pins.loan_key)
         payload = restricting(
-            ask(opened), car, self.challenge(car), lender_id=self.trust.lender.lender_id, now_s=self.now()
+            ask(opened),
+            car,
+            self.challenge(car),
+            lender_id=self.trust.lender.lender_id,
+            now_s=self.now(),
+            used=self._used_a(car),
         )
         order = order_text.decode(payload)
         return Asked(payload=payload, order=order, car=car, basis=opened, basis_bytes=basis)
@@ -400,6 +405,11 @@ class Officer:
                 found[digest] = to_bytes(member(answer, "document", str), "delegation")
         return found
 
+    def _used_a(self, car: Car) -> int:
+        """Return the highest counter of restricting orders that the server knows; bounded by the caller."""
+        used = self.server.command(car.device).get("counters_used")
+        return used[0] if isinstance(used, list) and used and isinstance(used[0], int) else 0
+
     def _unproved_epoch(self, car: Car) -> bytes | None:
         """Return the epoch as the server tells it; its dispositions go to the notebook."""
         if self._server is None:
@@ -424,6 +434,12 @@ def open_officer(settings: Settings, *, offline: bool = False) -> Officer:
 def with_delegations(settings: Settings, paths: list[Path] | None) -> Settings:
     """Return the settings with other delegations, where a command names them."""
     return replace(settings, delegations=tuple(paths)) if paths else settings
+
+
+def _is_open(command: Json) -> bool:
+    """Return whether the server has a challenge that no order has used up."""
+    challenge = command.get("challenge")
+    return isinstance(challenge, dict) and not challenge.get("is_used")
 
 
 def _part(one: object) -> tuple[bytes, bytes]:

@@ -16,6 +16,7 @@ from typing import Any
 from backend.lender.errors import ServerError
 
 SHOWN_CHARS_MAX = 500
+DIGEST_BYTES = 32
 
 
 def to_text(data: bytes) -> str:
@@ -49,6 +50,21 @@ def member(answer: Any, name: str, kind: type[Any]) -> Any:  # noqa: ANN401  # J
         raise ServerError(
             f"the server's answer has no proper {name!r}", next_step="is this tool as new as the server?"
         )
+    return value
+
+
+def read_digest(text: object) -> bytes:
+    """Read a SHA-256 in hex.
+
+    Raises:
+        ServerError: it is not.
+    """
+    try:
+        value = bytes.fromhex(str(text))
+    except ValueError:
+        value = b""
+    if len(value) != DIGEST_BYTES:
+        raise ServerError("the server sent a hash that is none")
     return value
 
 

@@ -10,12 +10,13 @@ Example:
     >>> trust.delegation(document, now_s=now)
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from backend.lender.errors import NotThereError, RefusesError, SettingsError
 from backend.lender.notebook import Notebook
-from backend.lender.plain import shown, to_bytes
+from backend.lender.plain import member, read_digest, shown, to_bytes
 from backend.lender.roots import Anchor, ProtocolRoot, read_root_file
 from backend.lender.server import Json, Server
 from backend.lender.settings import Settings
@@ -55,8 +56,9 @@ class Trust:
             except NotThereError:
                 continue  # nothing was published yet
             known_snapshots, known_revocations = self._notebook.authority(issuer)
-            snapshots = _new(_documents(answer, "snapshot"), known_snapshots)
-            revocations = _new(_documents(answer, "revocation"), known_revocations)
+            snapshot = to_bytes(member(answer, "document", str), "snapshot")
+            snapshots = [] if snapshot in known_snapshots else [snapshot]
+            revocations = self._additions(server, answer, known_revocations)
             self._take(issuer, snapshots, revocations)
             root = self.roots[issuer]
             kept = [*known_snapshots, *snapshots]
@@ -95,6 +97,16 @@ class Trust:
                     next_step="its officers sign a new one: `root snapshot`, then `authority publish`",
                 )
 
+    def _additions(self, server: Server, answer: Json, known: list[bytes]) -> list[bytes]:
+        """Return the additions that the server lists and this machine has not seen."""
+        seen = {hashlib.sha256(one).hexdigest() for one in known}
+        found = []
+        for digest in member(answer, "revocations", list):
+            if digest not in seen:
+                answer_of = server.document(read_digest(digest))
+                found.append(to_bytes(member(answer_of, "document", str), "revocation"))
+        return found
+
     def _take(self, issuer: str, snapshots: list[bytes], revocations: list[bytes]) -> None:
         for data in snapshots:
             try:
@@ -127,15 +139,3 @@ def _anchor(path: Path | None, name: str) -> Anchor:
     if path is None:
         raise SettingsError(f"lender.toml pins no {name}")
     return read_root_file(path)
-
-
-def _documents(answer: Json, kind: str) -> list[bytes]:
-    """Return the documents of a kind in the server's answer, as one or as a list."""
-    found = answer.get(kind)
-    listed = answer.get(f"{kind}s", [] if found is None else [found])
-    one_by_one = [one.get("document") if isinstance(one, dict) else one for one in listed or []]
-    return [to_bytes(text, kind) for text in one_by_one]
-
-
-def _new(documents: list[bytes], known: list[bytes]) -> list[bytes]:
-    return [document for document in documents if document not in known]

@@ -177,7 +177,10 @@ class FakeServer:
 
     def _command(self) -> Json:
         car = self.car
-        challenge = {"document": to_text(car.challenge()), "received_at": "2026-11-24T12:00:00Z"}
+        challenge = {
+            "document": to_text(car.challenge()),
+            "is_used": False,
+        }
         return {
             "mcu_id": car.signer.kid.hex(),
             "lender_id": LENDER_ID.hex(),
@@ -236,8 +239,10 @@ class FakeServer:
         snapshots = [one["document"] for one in mine if one["kind"] == "snapshot"]
         if not snapshots:
             return 404, {"title": "not found", "detail": "no snapshot"}
-        revocations = [one["document"] for one in mine if one["kind"] == "revocation"]
-        return 200, {"issuer": issuer, "snapshot": snapshots[-1], "revocations": revocations}
+        digests = [
+            name for name, one in self.documents.items() if one in mine and one["kind"] == "revocation"
+        ]
+        return 200, {"issuer": issuer, "document": snapshots[-1], "revocations": digests}
 
 
 class World:

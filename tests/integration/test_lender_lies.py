@@ -223,7 +223,7 @@ def test_a_forged_snapshot_is_refused(world: World) -> None:
     parts = [desk.sign("root", "evil.draft", name) for name in ("mal", "lory")]
     desk.run("root", "assemble", "evil.draft", *parts, "--root", "evil.json", "--out", "evil.snapshot")
     forged = to_text((desk / "evil.snapshot").read_bytes())
-    world.server.lies["/issuers/lender"] = lambda value: value | {"snapshot": forged}
+    world.server.lies["/issuers/lender"] = lambda value: value | {"document": forged}
     assert "a snapshot of lender:00112233aabbccdd is refused" in _refused(world, "approve", cmd_id, *APPROVE)
 
 
