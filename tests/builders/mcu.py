@@ -15,7 +15,7 @@ Example:
 from __future__ import annotations
 
 import itertools
-import random
+from hashlib import sha256
 from typing import Any, Self
 
 from device.mcu import brain as brain_module
@@ -106,7 +106,7 @@ class FakeBoard:
         self.torn_bytes = 0
         self.refuses_writes = False
         self.coil_log: list[bool] = []
-        self._random = random.Random(seed)
+        self._random = itertools.count(seed << 32)
 
     def _call(self) -> None:
         self.calls += 1
@@ -174,7 +174,7 @@ class FakeBoard:
 
     def random(self, count: int) -> bytes:
         self._call()
-        return self._random.randbytes(count)
+        return sha256(next(self._random).to_bytes(8, "big")).digest()[:count]
 
     def slot_read(self, index: int) -> bytes | None:
         self._call()
@@ -200,6 +200,17 @@ class FakeBoard:
         self._call()
         return self.cause
 
+    def wires(self) -> list[object]:
+        """Return what the inputs say, for a script."""
+        return [
+            self.supply,
+            self.is_on,
+            self.is_cranking,
+            self.is_running,
+            self.is_pressed,
+            self.acceleration,
+        ]
+
     def lose_power(self) -> None:
         """Let everything go that needs power."""
         self.coil = self.warn = self.linux = False
@@ -223,6 +234,7 @@ class Box:
         self.go_requests: list[bytes] = []
         self.counters = [0, 0, 0]
         self._ids = itertools.count(1)
+        self.script: list[list[object]] = []
         self.start()
 
     # --- Life -----------------------------------------------------------------------------------------------
@@ -236,6 +248,7 @@ class Box:
     def reset(self, cause: str = "watchdog") -> None:
         """Reset the brain; the board's counts start again, the world's time does not."""
         self.board.lose_power()
+        self.script.append(["reset", cause, self.board.now_ms])
         self.board.cause = cause
         self.board.boot_ms = self.board.now_ms
         self.start()
@@ -258,9 +271,15 @@ class Box:
     def step(self) -> None:
         """Do one round of the firmware's loop."""
         if self.is_agent_alive and self.facts is not None:
-            self.brain.receive(brain_module.FACTS, strict_cbor.dumps(self.facts))
+            self.receive(brain_module.FACTS, strict_cbor.dumps(self.facts))
+        self.script.append(["step", self.board.now_ms, self.board.wires()])
         self.brain.step()
         self.collect()
+
+    def receive(self, kind: int, body: bytes) -> None:
+        """Give the brain a message, without a step."""
+        self.script.append(["message", kind, body.hex()])
+        self.brain.receive(kind, body)
 
     def collect(self) -> None:
         """Take what the brain sends, as a living agent does."""
@@ -276,7 +295,7 @@ class Box:
     def send(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """Give the brain a message and let it work until its queue is empty; return what it sent."""
         mark = len(self.received)
-        self.brain.receive(kind, body)
+        self.receive(kind, body)
         self.step()
         self.step()
         return self.received[mark:]
