@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import OperationalError
 
+from backend.usecases.dispatch_orders import dispatch_orders
 from backend.usecases.find_holes import find_holes
 from backend.usecases.ingest import Inbound, Taken, ingest
 from backend.usecases.keep_partitions import keep_partitions
@@ -44,6 +45,7 @@ LOG = logging.getLogger(__name__)
 
 IDLE_WAIT_S: Final = 0.2  # how soon the loop notices that it is to stop
 PROJECT_EVERY_S: Final = 1.0  # derived tables are at most this much behind under steady load, and a group
+DISPATCH_EVERY_S: Final = 0.5  # orders wait no longer for their way down; a release goes first
 HOLES_EVERY_S: Final = 60.0  # a hole counts after minutes, so a minute more is nothing
 HEALTH_EVERY_S: Final = 60.0
 PARTITIONS_EVERY_S: Final = 3_600.0  # months are made a quarter ahead
@@ -113,6 +115,7 @@ class Pump:
         self._stopping = threading.Event()
         self._is_database_down = False
         self._is_projection_stuck = False
+        self._next_dispatch_s = 0.0
         self._next_projection_s = self._next_holes_s = self._next_health_s = self._next_partitions_s = 0.0
         self._said = ""
 
@@ -204,6 +207,9 @@ class Pump:
     def _catch_up(self, *, is_idle: bool) -> None:
         """Do what is due beside the messages."""
         now_s = time.monotonic()
+        if now_s >= self._next_dispatch_s:
+            self._next_dispatch_s = now_s + DISPATCH_EVERY_S
+            self._chore(self._dispatch)
         is_early = is_idle and not self._is_projection_stuck
         if self._is_projecting and (is_early or now_s >= self._next_projection_s):
             is_done = self._chore(self._project)
@@ -230,6 +236,11 @@ class Pump:
             self.health.chores_failed += 1
             return False
         return True
+
+    def _dispatch(self) -> None:
+        """Publish what is due to boxes: orders, go tokens, documents, questions."""
+        sent = dispatch_orders(self._database, self._link.publish, now_us=self._clock())
+        self.health.outcomes.update(sent)
 
     def _project(self) -> None:
         """Bring derived tables up to date until a message waits."""

@@ -17,6 +17,7 @@ from backend.bridge.cli import app as bridge_app
 from backend.cli.authority import ca_app, service_key_app
 from backend.cli.broker import broker_app
 from backend.cli.ledger import ledger_app
+from backend.cli.orders import orders_app
 from backend.cli.output import ReportingGroup
 from backend.cli.registry import device_app, key_app, org_app, token_app
 from backend.cli.server import init, migrate, partitions, serve
@@ -45,6 +46,7 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(service_key_app, name="service-key")
 app.add_typer(bridge_app, name="bridge")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(orders_app, name="orders")
 app.add_typer(witness_app, name="witness")
 if find_spec("backend.trace_cli") is not None:  # `trace` and `rebuild`: commands of their own module
     app.add_typer(import_module("backend.trace_cli").app)

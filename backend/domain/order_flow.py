@@ -87,6 +87,7 @@ TABLE: Final[Mapping[tuple[Stage, Step], Stage]] = MappingProxyType(
         (_S.REFUSED_BY_GATE, _T.GATE_REFUSED): _S.REFUSED_BY_GATE,
         (_S.REFUSED_BY_GATE, _T.GATE_HELD): _S.HELD,
         (_S.QUEUED, _T.SENT): _S.SENT,
+        (_S.QUEUED, _T.ANSWERED): _S.ANSWERED,  # handed over on the spot
         (_S.SENT, _T.SENT): _S.SENT,
         (_S.SENT, _T.ANSWERED): _S.ANSWERED,
         (_S.SENT, _T.OVERTAKEN): _S.SUPERSEDED,

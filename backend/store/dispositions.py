@@ -37,6 +37,7 @@ class StoredDisposition(SQLModel, table=True):
     state: int
     code: int
     document: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    is_told: bool = Field(default=False, index=True)
     received_us: int = Field(sa_type=Microseconds)
 
 
@@ -79,6 +80,16 @@ def located_chain(session: Session, *, mcu_id: str, epoch: bytes) -> list[tuple[
         .order_by(col(StoredDisposition.seq))
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def list_untold(session: Session, *, limit: int) -> Sequence[StoredDisposition]:
+    """Return dispositions that the gate has not been told of, whatever their organisation, oldest first."""
+    return session.exec(
+        select(StoredDisposition)
+        .where(col(StoredDisposition.is_told).is_(False))
+        .order_by(col(StoredDisposition.item_no))
+        .limit(limit)
+    ).all()
 
 
 def is_conflict_known(session: Session, *, device_id: str, digest: bytes) -> bool:

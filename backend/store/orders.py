@@ -131,6 +131,13 @@ def locate_order(session: Session, *, cmd_id: str) -> Order | None:
     return session.exec(select(Order).where(Order.cmd_id == cmd_id)).one_or_none()
 
 
+def locate_order_by_hash(session: Session, *, device_id: str, cmd_hash: bytes) -> Order | None:
+    """Return a vehicle's order by the hash of its payload, whatever its organisation: for the bridge."""
+    return session.exec(
+        select(Order).where(Order.device_id == device_id, Order.cmd_hash == cmd_hash)
+    ).one_or_none()
+
+
 def find_slot_holder(session: Session, *, device_id: str) -> Order | None:
     """Return the open restrictive order of a vehicle."""
     return session.exec(

@@ -30,6 +30,7 @@ from backend.store.batch_signers import load_signers
 from backend.store.contention import in_transaction
 from backend.store.quarantine import QuarantinedBatch
 from backend.usecases.ingest_group import IngestGroup
+from protocol.authority_bundle import RequestForm, request_form
 from protocol.batch import SignedRefusalError, open_batch
 from protocol.errors import ProtocolError, Reject
 from protocol.ids import DeviceId, public_key_from_cose
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_DEVICE = "UNKNOWN_DEVICE"
 REVOKED_DEVICE = "REVOKED_DEVICE"
-UNHANDLED_KIND = "UNHANDLED_KIND"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,8 @@ def ingest(database: Database, messages: Sequence[Inbound], *, signer: Signer, n
     def take() -> tuple[IngestGroup, list[Outbound], list[Receipt]]:
         group, times = _open(session, messages, signer=signer, now_us=now_us)
         group.judge(session)
-        receipts = group.receipts(session)
+        group.commands.judge(session)
+        receipts = [*group.receipts(session), *group.commands.receipts(session)]
         group.write(session)
         return group, times, receipts
 
@@ -110,6 +111,10 @@ def ingest(database: Database, messages: Sequence[Inbound], *, signer: Signer, n
     answers = [
         Outbound(topic=down_topic(receipt.device, Down.RECEIPT), payload=sign_receipt(receipt, signer))
         for receipt in receipts
+    ]
+    answers += [
+        Outbound(topic=down_topic(device, kind), payload=payload)
+        for device, kind, payload in group.commands.answers
     ]
     return Taken(answers=(*times, *answers), outcomes=dict(group.outcomes))
 
@@ -167,14 +172,19 @@ def _read(group: IngestGroup, box: Signers, device: DeviceId, kind: Up, payload:
                 group.add(batch, payload)
         case Up.STATUS:
             group.outcomes["status"] += 1  # the will: a hint, not a fact, so nothing is stored
-        case _:
-            group.turn_away(UNHANDLED_KIND, payload, device=device)
+        case Up.DISPOSITION | Up.CHALLENGE:
+            group.commands.add(device, kind, payload)
+        case Up.REQUEST:
+            raise AssertionError("requests are told apart before")
 
 
 def _answer(
     group: IngestGroup, box: Signers, device: DeviceId, payload: bytes, *, signer: Signer
 ) -> list[Outbound]:
     """Take a question: where chains stand is answered after the commit, the time at once."""
+    if request_form(payload) is not RequestForm.OTHER:
+        group.commands.add(device, Up.REQUEST, payload)
+        return []
     try:
         if not is_standing_request(payload):
             return _tell_time(group, box, device, payload, signer=signer)

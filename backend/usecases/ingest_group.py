@@ -31,6 +31,7 @@ from backend.store.batches import DecodeState, Retention, add_batches, load_held
 from backend.store.chains import count_chains, known_chains, load_chains, opened_chains, save_chains
 from backend.store.integrity_events import add_events, reported_holes
 from backend.store.quarantine import QuarantinedBatch, Turned, count_turned, keep_refused
+from backend.usecases.take_answers import AnswerGroup
 from protocol.batch import Section
 from protocol.ids import ChainId, DeviceId
 from protocol.limits import CHAINS_MAX
@@ -61,6 +62,7 @@ class IngestGroup:
     def __init__(self, *, now_us: int, signers: Mapping[str, Signers]) -> None:
         self.now_us = now_us
         self.outcomes: Counter[str] = Counter()
+        self.commands = AnswerGroup(now_us=now_us, turn_away=self.turn_away, outcomes=self.outcomes)
         self._signers = signers
         self._opened: list[tuple[OpenedBatch, bytes]] = []
         self._chains: dict[ChainName, StoredChain] = {}

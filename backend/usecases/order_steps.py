@@ -91,23 +91,10 @@ def note_stage(session: Session, order: Order, *, why: str, now_us: int) -> None
 
 
 def send_down(session: Session, order: Order, *, now_us: int) -> None:
-    """Queue an order for its car, and behind the same priority the documents that its signers name."""
+    """Queue an order for its car, and just before it the documents that its signers name."""
     assert order.message is not None, "what is queued is whole"
     assert order.order_no is not None, "the order is stored"
     place = priority(order.type)
-    put_outgoing(
-        session,
-        Outgoing(
-            org_id=order.org_id,
-            device_id=order.device_id,
-            kind=Down.ORDER,
-            subject=order.cmd_id,
-            priority=place,
-            payload=order.message,
-            due_us=now_us,
-            created_us=now_us,
-        ),
-    )
     bundle = bundle_of(
         session,
         org_id=order.org_id,
@@ -128,6 +115,19 @@ def send_down(session: Session, order: Order, *, now_us: int) -> None:
                 created_us=now_us,
             ),
         )
+    put_outgoing(
+        session,
+        Outgoing(
+            org_id=order.org_id,
+            device_id=order.device_id,
+            kind=Down.ORDER,
+            subject=order.cmd_id,
+            priority=place,
+            payload=order.message,
+            due_us=now_us,
+            created_us=now_us,
+        ),
+    )
 
 
 def bundle_of(session: Session, *, org_id: str, digests: list[str]) -> bytes | None:

@@ -478,10 +478,12 @@ def test_topics_that_are_not_ours_are_counted(backend: Backend, box: Box) -> Non
     assert counted(backend) == {"BAD_TOPIC": 4}
 
 
-def test_kinds_nobody_handles_yet_are_counted_and_a_status_is_only_a_hint(backend: Backend, box: Box) -> None:
+def test_answers_of_a_microcontroller_nobody_registered_are_counted_and_a_status_is_only_a_hint(
+    backend: Backend, box: Box
+) -> None:
     kinds = [Up.DISPOSITION, Up.CHALLENGE, Up.STATUS]
     taken = backend.take_messages(*(Inbound(topic=up_topic(box.device, kind), payload=b"") for kind in kinds))
-    assert taken.outcomes == {"UNHANDLED_KIND": 2, "status": 1}
+    assert taken.outcomes == {"MCU_UNREGISTERED": 2, "status": 1}
 
 
 def test_the_time_is_told_for_a_signed_question_and_bound_to_its_nonce(backend: Backend, box: Box) -> None:

@@ -188,11 +188,13 @@ def create_dispositions() -> None:
         sa.Column("state", INT, nullable=False),
         sa.Column("code", INT, nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("is_told", sa.Boolean(), nullable=False),
         sa.Column("received_us", US, nullable=False),
         sa.PrimaryKeyConstraint("item_no", name="pk_disposition"),
         sa.UniqueConstraint("mcu_id", "epoch", "seq", name="uq_disposition_mcu_id_epoch_seq"),
         of_device("disposition"),
     )
+    op.create_index("ix_disposition_is_told", "disposition", ["is_told"])
     op.create_index("ix_disposition_cmd", "disposition", ["cmd_id"])
     op.create_index("ix_disposition_device", "disposition", ["device_id", "item_no"])
     op.create_table(

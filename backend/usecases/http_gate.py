@@ -1,0 +1,199 @@
+"""The gate over HTTP: one request, a short wait, a bounded answer of the form that the gate publishes.
+
+Rules: plain HTTP on loopback only, HTTPS elsewhere; no redirect, no proxy. An answer that is late, long, of
+another status or another form is no answer: `GateAwayError`. What the gate signed is verified by whoever
+uses it.
+
+Example:
+    >>> gate = HttpGate("http://127.0.0.1:8090", token="…")
+"""
+
+import base64
+import http.client
+import ipaddress
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from backend.errors import SettingsError
+from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, LogPlace, PaidOrder
+
+WAIT_S: Final = 15.0
+"""How long an answer may take: the gate itself asks the loan system and the weather, 5 s each."""
+
+ANSWER_BYTES_MAX: Final = 1 << 20
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Whoever answers somewhere else is not the gate that was configured."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing."""
+
+
+class HttpGate:
+    """The gate at an address.
+
+    Args:
+        url: Its address, without path.
+        token: What stands in its token file.
+        ca: PEM of the authority of its certificate; None for the system's.
+
+    Raises:
+        SettingsError: Neither https nor http on this machine.
+    """
+
+    def __init__(self, url: str, *, token: str, ca: str | None = None) -> None:
+        parts = urlsplit(url)
+        is_local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
+        if not is_local and not (parts.scheme == "https" and parts.hostname):
+            raise SettingsError(what=f"gate: {url} is neither https nor http on this machine")
+        self._url = url.rstrip("/")
+        self._token = token
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), urllib.request.ProxyHandler({})]
+        if ca is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def screen(self, *, payload: bytes, basis: bytes, part: GatePart) -> GateSaid:
+        """Ask before the checker looks."""
+        return _said(
+            self._post(
+                "/screen",
+                {
+                    "payload": to_text(payload),
+                    "basis": to_text(basis),
+                    "part": _part(part),
+                    "delegation": to_text(part.delegation),
+                },
+            )
+        )
+
+    def review(
+        self,
+        *,
+        payload: bytes,
+        parts: Sequence[GatePart],
+        basis: bytes | None,
+        log: LogPlace | None,
+        challenge: bytes | None,
+        mcu_key: bytes,
+        reason_code: int | None,
+    ) -> GateSaid:
+        """Ask for the gate's signature."""
+        body: dict[str, Any] = {
+            "payload": to_text(payload),
+            "parts": [_part(part) for part in parts],
+            "delegations": [to_text(part.delegation) for part in parts],
+        }
+        if basis is not None:
+            body["basis"] = to_text(basis)
+        if log is not None:
+            body["log"] = {
+                "checkpoint": log.checkpoint.decode(),
+                "index": log.index,
+                "salt": log.salt.hex(),
+                "proof": [hash_.hex() for hash_ in log.proof],
+            }
+            body["mcu_key"] = to_text(mcu_key)
+        if challenge is not None:
+            body["challenge"] = to_text(challenge)
+        if reason_code is not None:
+            body["reason_code"] = reason_code
+        return _said(self._post("/review", body))
+
+    def go(self, *, go_request: bytes) -> GateSaid:
+        """Ask for a go token."""
+        return _said(self._post("/go", {"go_request": to_text(go_request)}))
+
+    def releases(self) -> Sequence[PaidOrder]:
+        """Return the orders that a payment has overtaken."""
+        try:
+            return [
+                PaidOrder(cmd_hash=bytes.fromhex(item["cmd_hash"]), mcu_id=bytes.fromhex(item["mcu_id"]))
+                for item in self._ask(urllib.request.Request(f"{self._url}/releases"))["items"]  # noqa: S310 - http on loopback or https only
+            ]
+        except (KeyError, TypeError, ValueError) as broken:
+            raise GateAwayError("its answer has another form") from broken
+
+    def release(self, *, payload: bytes) -> GateSaid:
+        """Ask the gate to sign an UNLOCK."""
+        return _said(self._post("/release", {"payload": to_text(payload)}))
+
+    def disposition(self, *, document: bytes, mcu_key: bytes) -> None:
+        """Tell the gate what a car said."""
+        self._post("/dispositions", {"document": to_text(document), "mcu_key": to_text(mcu_key)})
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - http on loopback or https only
+            self._url + path,
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            method="POST",
+        )
+        return self._ask(request)
+
+    def _ask(self, request: urllib.request.Request) -> dict[str, Any]:
+        request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with self._opener.open(request, timeout=WAIT_S) as answer:
+                data = answer.read(ANSWER_BYTES_MAX)
+            found = json.loads(data)
+        except urllib.error.HTTPError as refused:
+            raise GateAwayError(f"status {refused.code}") from refused
+        except (OSError, http.client.HTTPException, ValueError) as failed:
+            raise GateAwayError(type(failed).__name__) from failed
+        if not isinstance(found, dict):
+            raise GateAwayError("its answer has another form")
+        return found
+
+
+def to_text(data: bytes) -> str:
+    """Return bytes in base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def to_bytes(text: str) -> bytes:
+    """Read base64url without padding.
+
+    Raises:
+        ValueError: Another spelling.
+    """
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _part(part: GatePart) -> dict[str, str]:
+    return {"protected": to_text(part.protected), "signature": to_text(part.signature)}
+
+
+def _said(answer: dict[str, Any]) -> GateSaid:
+    try:
+        part = answer.get("part")
+        return GateSaid(
+            verdict=str(answer["verdict"]),
+            rule=answer.get("rule"),
+            detail=str(answer.get("detail", "")),
+            earliest_s=None if answer.get("earliest") is None else int(answer["earliest"]),
+            part=None
+            if part is None
+            else GatePart(
+                protected=to_bytes(part["protected"]),
+                signature=to_bytes(part["signature"]),
+                delegation=to_bytes(answer["delegation"]),
+            ),
+            token=None if answer.get("token") is None else to_bytes(answer["token"]),
+            facts=None if answer.get("facts") is None else bytes.fromhex(answer["facts"]),
+        )
+    except (KeyError, TypeError, ValueError) as broken:
+        raise GateAwayError("its answer has another form") from broken
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
