@@ -88,7 +88,7 @@ class Brain:
         self.is_coil_on = False
         self._holds_start = False  # a LOCKED that is written: only then may the coil act
         self.ignition = self.crank = self.engine = self.supply_mv = self.sensed = None
-        self.is_pressed = self.is_warning = False
+        self.is_pressed = self.is_warning = self.is_linux_on = False
         self.armed_tick = self.armed_again_tick = None
         self.wait, self.readings = "OK", []
         self.bench_until = None

@@ -47,6 +47,8 @@ CHALLENGE_LIFE_S = 86_400  # README §1.5: no order may name an older one
 SAVE_S = 60  # ticks are written so often while something counts on them …
 SAVE_IDLE_S = 900  # … and so often otherwise, which spares the flash
 ASK_AGAIN_S = 30  # a go question that nobody answered is sent again
+WAKE_EVERY_S, WAKE_S = 21_600, 300  # a parked box is up so long at least every 6 h (README §1.17)
+LINUX_MV_MIN = 11_800  # below it only an ignition-on wakes Linux, so that the car still starts (README §1.18)
 CRASH_NOTE_S = 60  # a crash that goes on is written so often
 _GO_REQUEST = 0x84
 
@@ -85,6 +87,7 @@ def run(brain):
     _renew(brain)
     _lock(brain)
     _bench(brain)
+    _wake(brain)
 
 
 def must_save(brain):
@@ -344,3 +347,17 @@ def _bench(brain):
     if brain.bench_until is not None and not is_bench(brain):
         brain.bench_until = None
         brain.event("BENCH_ENDED", None)
+
+
+# --- Linux --------------------------------------------------------------------------------------------------
+
+
+def _wake(brain):
+    """Keep Linux on while somebody may ask: ignition, motion, an order open or a lock, and every 6 h."""
+    is_open = any(order is not None for order in brain.record.open.values())
+    is_time = brain.tick % WAKE_EVERY_S < WAKE_S
+    has_supply = brain.supply_mv is not None and brain.supply_mv >= LINUX_MV_MIN
+    wants = brain.ignition is True or (has_supply and (is_open or is_time or brain.watch.moving is True))
+    if wants != brain.is_linux_on:
+        brain.is_linux_on = wants
+        brain.board.wake_linux(wants)

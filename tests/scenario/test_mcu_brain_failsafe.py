@@ -218,3 +218,14 @@ def test_orders_that_restrict_wait_when_the_agent_journals_nothing_and_a_release
     order = box.unlock()
     box.send_order(order)
     assert box.answers(order) == [(State.DONE, Code.OK)]
+
+
+def test_supply_below_the_limit_keeps_linux_off_while_lease_and_override_run_on() -> None:
+    box = Box.locked()
+    assert box.board.linux
+    box.board.supply = 11_000
+    box.run(10)
+    assert not box.board.linux
+    box.board.is_pressed = True
+    box.run(8, 1)
+    assert box.state is State.OVERRIDDEN
