@@ -21,6 +21,7 @@ from backend.cli.orders import orders_app
 from backend.cli.output import ReportingGroup
 from backend.cli.registry import device_app, key_app, org_app, token_app
 from backend.cli.server import init, migrate, partitions, serve
+from backend.gate.cli import app as gate_app
 from backend.witness.cli import app as witness_app
 
 __all__ = ["app"]
@@ -45,6 +46,7 @@ app.add_typer(ca_app, name="ca")
 app.add_typer(broker_app, name="broker")
 app.add_typer(service_key_app, name="service-key")
 app.add_typer(bridge_app, name="bridge")
+app.add_typer(gate_app, name="gate")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(orders_app, name="orders")
 app.add_typer(witness_app, name="witness")

@@ -139,7 +139,7 @@ class Gate:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.trust, self.packs, self.signer, self.store = trust, packs, signer, store
-        self.clock, self._loans, self._forecasts, self._random = clock, loans, forecasts, random
+        self.clock, self.random, self._loans, self._forecasts = clock, random, loans, forecasts
         self.book = AuthorityBook(trust.anchors)
         self.records = Records(trust, self.book)
         self._watch = ClockWatch(clock)
@@ -544,7 +544,7 @@ class Gate:
             unknown = Lender(lender_id=order[4], integration_keys={})
             no = No(rule=Rule.LENDER, detail="this gate does not know the lender")
             return _Question(payload=payload, order=order, lender=unknown, facts=None, nos=(no,))
-        question = FactsQuestion(contract_ref=order[7], nonce=self._random(16), purpose=purpose)
+        question = FactsQuestion(contract_ref=order[7], nonce=self.random(16), purpose=purpose)
         facts = self._facts(lender, question)
         nos = (facts,) if isinstance(facts, No) else ()
         found = None if isinstance(facts, No) else facts

@@ -157,6 +157,11 @@ class Records:
         )
         at.log(now_s, "freeze lifted", freeze_id, {"by": operator, "asked by": found.lift_asked_by})
 
+    def unfreeze_of(self, at: Transaction, freeze_id: bytes) -> bytes:
+        """Return the id of the record that asks for the end of a freeze; zeros while nobody has."""
+        rows = [data for _, _, data in at.gate_records(RecordType.UNFREEZE)]
+        return next((_id(data) for data in rows if _body(data)[1] == freeze_id), bytes(16))
+
     # --- in force -------------------------------------------------------------------------------------------
 
     def freezes(self, at: Transaction) -> list[FreezeInForce]:
