@@ -5,7 +5,8 @@ Rules (README §2; C-02, C-15, C-20, C-21):
   (UNLOCK, CANCEL, DECOMMISSION once the gate has signed) waits for nobody else and bypasses every brake.
 - One open restrictive order per vehicle: it holds the vehicle's slot until it is over.
 - HELD is final: after a release of the breaker or of a freeze people sign afresh, over a fresh challenge.
-- A refusal by the gate that time can lift is asked again at the time that the gate names; another is final.
+- A refusal by the gate that time can lift keeps the order waiting, and is asked again at the time that the
+  gate names; another is final. So nothing that was refused before the checker looked can still be signed.
 - Once SENT the order may have reached the car, whatever the backend believes: it can then be cancelled by a
   signed CANCEL, not withdrawn. Only a signed disposition moves it on, also after its life has ended.
 - The stage never says "locked". What the car does is its own signed word, else UNKNOWN.
@@ -56,6 +57,7 @@ class Step(StrEnum):
     COMPLETE = "complete"  # logged, and nobody else signs it: a TRACE
     GATE_SIGNED = "gate-signed"
     GATE_REFUSED = "gate-refused"
+    GATE_LATER = "gate-later"  # refused until a time that the gate names
     GATE_HELD = "gate-held"  # breaker or freeze
     SENT = "sent"  # intent to publish is on the disk: from now on it may have reached the car
     ANSWERED = "answered"  # a disposition, verified
@@ -69,7 +71,6 @@ _BEFORE_SENDING: Final = (
     _S.AWAITING_CHECKER,
     _S.AWAITING_LOG,
     _S.AWAITING_GATE,
-    _S.REFUSED_BY_GATE,
     _S.QUEUED,
 )
 
@@ -83,9 +84,7 @@ TABLE: Final[Mapping[tuple[Stage, Step], Stage]] = MappingProxyType(
         (_S.AWAITING_GATE, _T.GATE_SIGNED): _S.QUEUED,
         (_S.AWAITING_GATE, _T.GATE_REFUSED): _S.REFUSED_BY_GATE,
         (_S.AWAITING_GATE, _T.GATE_HELD): _S.HELD,
-        (_S.REFUSED_BY_GATE, _T.GATE_SIGNED): _S.QUEUED,
-        (_S.REFUSED_BY_GATE, _T.GATE_REFUSED): _S.REFUSED_BY_GATE,
-        (_S.REFUSED_BY_GATE, _T.GATE_HELD): _S.HELD,
+        (_S.AWAITING_GATE, _T.GATE_LATER): _S.AWAITING_GATE,
         (_S.QUEUED, _T.SENT): _S.SENT,
         (_S.QUEUED, _T.ANSWERED): _S.ANSWERED,  # handed over on the spot
         (_S.SENT, _T.SENT): _S.SENT,
@@ -102,9 +101,9 @@ TABLE: Final[Mapping[tuple[Stage, Step], Stage]] = MappingProxyType(
 )
 
 FINAL: Final = frozenset(_S) - {stage for stage, _ in TABLE}
-"""Stages that nothing leaves: HELD, WITHDRAWN."""
+"""Stages that nothing leaves: HELD, REFUSED_BY_GATE, WITHDRAWN."""
 
-DRIVEN: Final = frozenset({_S.AWAITING_CHECKER, _S.AWAITING_LOG, _S.AWAITING_GATE, _S.REFUSED_BY_GATE})
+DRIVEN: Final = frozenset({_S.AWAITING_CHECKER, _S.AWAITING_LOG, _S.AWAITING_GATE})
 """Stages in which the worker has something to do."""
 
 BEFORE_SENDING: Final = frozenset(_BEFORE_SENDING)
@@ -165,10 +164,10 @@ def holds_slot(order_type: OrderType, stage: Stage, car_state: State | None) -> 
 
     Args:
         order_type: What it is.
-        stage: Where it stands here; a REFUSED_BY_GATE that time cannot lift is closed by the caller.
+        stage: Where it stands here.
         car_state: Its last signed state in the car, None before any.
     """
-    if not is_restrictive(order_type) or stage in {_S.HELD, _S.WITHDRAWN, _S.SUPERSEDED, _S.EXPIRED}:
+    if not is_restrictive(order_type) or stage in FINAL | {_S.SUPERSEDED, _S.EXPIRED}:
         return False
     return stage is not Stage.ANSWERED or car_state in _STILL_COMING
 

@@ -147,7 +147,7 @@ class OrderDriver:
                     self._screen(case, counts, now_us=now_us)
                 case Stage.AWAITING_LOG:
                     self._log(case, counts, now_us=now_us)
-                case Stage.AWAITING_GATE | Stage.REFUSED_BY_GATE:
+                case Stage.AWAITING_GATE:
                     self._review(case, counts, now_us=now_us)
                 case _:
                     return  # it moved on since the list was made
@@ -178,7 +178,6 @@ class OrderDriver:
                 take_step(session, order, Step.GATE_HELD, why=_why(said), now_us=now_us)
             elif said.verdict == "REFUSED" and said.earliest_s is None:
                 take_step(session, order, Step.GATE_REFUSED, why=_why(said), now_us=now_us)
-                _close(session, order)
             session.add(order)
 
         self._change(case.order.cmd_id, apply, stages={Stage.AWAITING_CHECKER})
@@ -234,17 +233,14 @@ class OrderDriver:
                 self._sign(session, order, said.part, counts, now_us=now_us)
             elif said.verdict == "HELD":
                 take_step(session, order, Step.GATE_HELD, why=_why(said), now_us=now_us)
-            else:
+            elif said.earliest_s is None or _is_too_late(order, said.earliest_s):
                 take_step(session, order, Step.GATE_REFUSED, why=_why(said), now_us=now_us)
-                earliest_us = None if said.earliest_s is None else said.earliest_s * _SECOND_US
-                if earliest_us is None or earliest_us >= (order.expires_us or earliest_us + 1):
-                    _close(session, order)
-                else:
-                    order.due_us = max(earliest_us, now_us + _SECOND_US)
+            else:
+                take_step(session, order, Step.GATE_LATER, why=_why(said), now_us=now_us)
+                order.due_us = max(said.earliest_s * _SECOND_US, now_us + _SECOND_US)
             session.add(order)
 
-        stages = {Stage.AWAITING_GATE, Stage.REFUSED_BY_GATE}
-        if not self._change(order.cmd_id, apply, stages=stages):
+        if not self._change(order.cmd_id, apply, stages={Stage.AWAITING_GATE}):
             counts["gate_too_late"] += 1
 
     def _sign(
@@ -585,12 +581,9 @@ def _note_answer(session: Session, order: Order, question: str, said: GateSaid, 
     session.flush()
 
 
-def _close(session: Session, order: Order) -> None:
-    """End a refused order that time cannot help: the vehicle is free for another."""
-    order.holds_slot = False
-    order.due_us = (1 << 62) if order.expires_us is None else order.expires_us
-    session.add(order)
-    session.flush()
+def _is_too_late(order: Order, earliest_s: int) -> bool:
+    """Return whether an order's life ends before the gate may say yes."""
+    return order.expires_us is not None and earliest_s * _SECOND_US >= order.expires_us
 
 
 def _why(said: GateSaid) -> str:

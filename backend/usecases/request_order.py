@@ -28,6 +28,7 @@ from backend.store.orders import Order, OrderPart, find_slot_holder, list_parts,
 from backend.usecases.authority_documents import keep_delegation, load_roots
 from backend.usecases.order_steps import car_facts, note_stage, overtake, send_down
 from protocol.orders import Role, assemble
+from protocol.orders_vocabulary import SIGNERS
 
 _SECOND_US = 1_000_000
 
@@ -126,7 +127,10 @@ def store_part(
 def make_whole(session: Session, order: Order) -> bytes:
     """Put payload and parts together to the message that the car reads."""
     assert order.order_no is not None, "the order is stored"
-    parts = [(part.protected, part.signature) for part in list_parts(session, order_no=order.order_no)]
+    stored = list_parts(session, order_no=order.order_no)
+    roles = tuple(sorted(part.role for part in stored))
+    assert roles in SIGNERS[order.type], "exactly the roles of one set that may sign it (C-09)"
+    parts = [(part.protected, part.signature) for part in stored]
     order.message = assemble(order.payload, parts)
     session.add(order)
     return order.message

@@ -34,8 +34,6 @@ def car_state(mcu: Mcu) -> str:
 def waits_for(order: Order) -> str | None:
     """Return what has to happen next, or None when nothing is expected."""
     stage = Stage(order.stage)
-    if stage is Stage.REFUSED_BY_GATE and order.holds_slot:
-        return "the time at which the gate may say yes"
     if stage is Stage.ANSWERED and order.holds_slot:
         return "the car"
     return _WAITS.get(stage)
