@@ -354,6 +354,10 @@ class AnswerGroup:
         self.outcomes["go_repeated"] += 1
         if known.token is not None:
             send_token(session, known, now_us=self.now_us)
+        elif known.due_us is None:  # the gate gave none; it may give one now, within the same parking
+            known.due_us = self.now_us
+            session.add(known)
+            session.flush()
 
 
 def is_go_open(session: Session, order: Order) -> bool:

@@ -114,6 +114,8 @@ class FakeGate:
 
     def go(self, *, go_request: bytes) -> GateSaid:
         self._hear("go")
+        if self.verdict != "SIGNED":
+            return GateSaid(verdict=self.verdict, rule="RULE", detail="a fact")
         return GateSaid(verdict="GO", token=b"token for " + hashlib.sha256(go_request).digest())
 
     def releases(self) -> Sequence[PaidOrder]:

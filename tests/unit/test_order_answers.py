@@ -137,3 +137,16 @@ def test_no_token_is_fetched_once_an_unlock_is_on_its_way(world: OrderWorld) -> 
     world.drive()
     world.dispatch()
     assert (world.gate.asked["go"], world.sent_on("go")) == (0, [])
+
+
+def test_a_token_that_the_gate_refused_is_asked_for_again_when_the_car_asks_again(world: OrderWorld) -> None:
+    payload = world.locked()
+    asked = world.car.go_request(payload)
+    world.gate.verdict = "REFUSED"
+    world.hears(Up.REQUEST, asked)
+    world.drive(3)
+    assert world.gate.asked["go"] == 1
+    world.gate.verdict = "SIGNED"
+    world.hears(Up.REQUEST, asked)
+    world.drive()
+    assert world.dispatch()["sent_go"] == 1
