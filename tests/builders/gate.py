@@ -63,7 +63,7 @@ EPISODE = bytes(range(16))
 PACKS = Path(__file__).resolve().parents[2] / "backend" / "gate" / "packs"
 INTEGRATION = published_signer("stranger")
 ORIGIN = "log.example/tbox"
-MONDAY_NOON_S = START_S - START_S % DAY_S + 20 * 3_600  # a Tuesday, noon in California
+NOON_S = START_S - START_S % DAY_S + 20 * 3_600  # a Wednesday, noon in California; the next day is a holiday
 
 
 def pack_text(name: str) -> str:
@@ -159,7 +159,7 @@ class GateWorld:
     """
 
     jur: str = "ZZ"
-    start_s: int = MONDAY_NOON_S
+    start_s: int = NOON_S
     is_demo: bool = True
     quorum: int = 1
     packs: list[Pack] = field(default_factory=all_packs)
