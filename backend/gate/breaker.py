@@ -23,6 +23,7 @@ from protocol.orders import OrderType
 
 HOUR_S, DAY_S = 3_600, 86_400
 AHEAD_S = 604_800  # README §1.16: a limit is set at least 7 days ahead
+AHEAD_DEMO_S = 1  # at a gate of a demonstration, whose whole life is minutes
 DEFAULT_LEAST = 2
 MAKER_DAY_MAX = 10
 WARN_PER_LOCK = 5
@@ -54,9 +55,9 @@ class Asked:
     received_s: int
     from_s: int
 
-    def holds_from(self) -> int:
+    def holds_from(self, ahead_s: int = AHEAD_S) -> int:
         """Return from when it holds: as asked, and not before seven days after it came."""
-        return max(self.from_s, self.received_s + AHEAD_S)
+        return max(self.from_s, self.received_s + ahead_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +83,12 @@ def limits_for(*, fleet: int, asked: int | None) -> Limits:
     return Limits(day=day, hour=max(1, day // 4), warn_day=WARN_PER_LOCK * day)
 
 
-def limits_at(records: Sequence[Asked], now_s: int) -> Limits:
+def limits_at(records: Sequence[Asked], now_s: int, ahead_s: int = AHEAD_S) -> Limits:
     """Return the limits in force: of the record that holds last; without one, those of an unknown fleet."""
-    holding = [record for record in records if record.holds_from() <= now_s]
+    holding = [record for record in records if record.holds_from(ahead_s) <= now_s]
     if not holding:
         return limits_for(fleet=0, asked=None)
-    last = max(holding, key=lambda record: (record.holds_from(), record.received_s))
+    last = max(holding, key=lambda record: (record.holds_from(ahead_s), record.received_s))
     return limits_for(fleet=last.fleet, asked=last.day)
 
 

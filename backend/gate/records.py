@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.gate.authority import AuthorityBook, AuthorityRefusedError
-from backend.gate.breaker import Asked, Limits, limits_at
+from backend.gate.breaker import AHEAD_DEMO_S, AHEAD_S, Asked, Limits, limits_at
 from backend.gate.pack import Pack
 from backend.gate.rules import No, Rule
 from backend.gate.store import Transaction
@@ -206,7 +206,12 @@ class Records:
             for at_s, body in ((at_s, _body(data)) for at_s, _, data in at.gate_records(RecordType.LIMIT))
             if body[1] == lender_id
         ]
-        return limits_at(asked, now_s)
+        return limits_at(asked, now_s, self._ahead_s)
+
+    @property
+    def _ahead_s(self) -> int:
+        """How long before it holds a limit must have come; a demonstration has no week."""
+        return AHEAD_DEMO_S if self._trust.is_demo else AHEAD_S
 
     def opinion_until(self, at: Transaction, jur: str, pack: Pack) -> int | None:
         """Return how long counsel's opinion about a pack and a place holds; None without one."""
@@ -249,7 +254,7 @@ class Records:
                 rows = at.gate_records(RecordType.LIMIT)
                 came_s = next(at_s for at_s, _, data in rows if _id(data) == record.record_id)
                 asked = Asked(fleet=0, day=None, received_s=came_s, from_s=record.body[4])
-                return f"holds from {asked.holds_from()}"
+                return f"holds from {asked.holds_from(self._ahead_s)}"
             case _:
                 return "in force"
 
