@@ -73,18 +73,21 @@ def test_pure_code_has_no_way_to_do_input_or_output(path: Path) -> None:
     assert not _imported(path) & IMPURE_MODULES
 
 
-def test_only_the_system_clock_asks_the_device_for_the_time() -> None:
+def test_only_the_system_clock_and_the_board_ask_the_device_for_the_time() -> None:
+    clocks = {"system_clock.py", "board_rp2.py"}
     asking = {
         str(path.relative_to(ROOT))
         for path in _sources("device")
-        if "time" in _imported(path) and path.name != "system_clock.py"
+        if "time" in _imported(path) and path.name not in clocks
     }
     assert asking == set()
 
 
 def test_a_storeroom_named_utils_does_not_exist() -> None:
     rooms = [
-        path for place in ("protocol", "device", "backend", "simulators", "tbox") for path in _sources(place)
+        path
+        for place in ("protocol", "device", "backend", "firmware_tools", "simulators", "tbox")
+        for path in _sources(place)
     ]
     assert rooms
     assert not [path for path in rooms if path.stem in {"utils", "util", "helpers", "common", "misc"}]
