@@ -6,7 +6,7 @@ from backend.gate.breaker import Asked, Signed, judge, limits_at, limits_for
 from protocol.gate_records import RecordType
 from protocol.orders import OrderType
 from protocol.vectors.orders_story import LENDER_ID
-from tests.builders.gate import DAY_S, GateWorld
+from tests.builders.gate import DAY_S, GateWorld, pack
 
 HOUR_S = 3_600
 NOW_S = 1_000_000_000
@@ -111,11 +111,19 @@ def test_refused_orders_do_not_count() -> None:
 
 
 def test_the_safety_officer_s_limit_holds_after_seven_days() -> None:
-    world = GateWorld()
+    world = GateWorld(jur="US-NJ", is_demo=False)
+    world.load_opinion("US-NJ", pack("us-nj"))
     body = {1: LENDER_ID, 2: 40_000, 3: 60, 4: world.clock.now_s() - 30 * DAY_S}
     world.gate_record(RecordType.LIMIT, body)
-    assert [world.lock(wait_s=10).verdict for _ in range(2)] == ["SIGNED", "HELD"]
+    assert [world.lock().verdict for _ in range(2)] == ["SIGNED", "HELD"]
     with world.store.writing() as at:  # as if it had come a week ago
         at._db.execute("UPDATE gate_records SET at_s = at_s - ?", (7 * DAY_S,))
-    answers = [world.lock(wait_s=10).verdict for _ in range(10)]
+    answers = [world.lock().verdict for _ in range(10)]
     assert answers == ["SIGNED"] * 9 + ["HELD"]  # ten a day and maker
+
+
+def test_a_demonstration_s_limit_needs_no_week() -> None:
+    world = GateWorld()
+    world.gate_record(RecordType.LIMIT, {1: LENDER_ID, 2: 40_000, 3: 60, 4: 0})
+    world.clock.wait(1)
+    assert [world.lock(wait_s=10).verdict for _ in range(2)] == ["SIGNED", "SIGNED"]
