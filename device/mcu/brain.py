@@ -5,6 +5,7 @@ Rules (README §1, §2; command-authority §4.6 to §4.10):
 - What restricts is written and read back before it acts; what releases acts first and is written after. A
   disposition leaves only after the record that holds it is written.
 - Every doubt releases. A fault (storage, relay, watchdog) is latched: MONITOR until service.
+- The end of a lock and an emergency start stand in both slots: no spoilt sector brings the lock back.
 - While a signature is checked or made, the watchdog is fed and the coil is judged as in any step.
 
 `step()` is called about every 50 ms; `receive` and `outgoing` are the doors to the link, without frames.
@@ -84,7 +85,7 @@ class Brain:
         board.set_coil(False)
         self.board, self.key, self.floors, self.verify = board, key, floors, verify
         self.firmware = profile.get("firmware", bytes(32))
-        self.counters, self._out, self._unsent = {}, [], []
+        self.counters, self._out = {}, []
         self.is_coil_on = False
         self._holds_start = False  # a LOCKED that is written: only then may the coil act
         self.ignition = self.crank = self.engine = self.supply_mv = self.sensed = None
@@ -97,8 +98,9 @@ class Brain:
         self.intake = intake.Intake()
         self._ms = board.ticks_ms()
         self._judged_ms = None
-        self.is_dirty = False
+        self.is_dirty = self._is_for_both = False
         self.saved_tick = 0
+        self.awake_until = 0
         self.status_tick = self.resent_tick = None
         self.store = Store(board)
         self._boot()
@@ -109,9 +111,23 @@ class Brain:
         found, body = self.store.load()
         record = None if body is None else Record.load(body)
         is_lost = found == LOST or (body is not None and record is None)
-        self.record = record = record or Record()
         self.device = Device(self.key.kid, self.key.xy)
         rtc_s = self.board.rtc_s()
+        try:
+            off_s = self._go_on(record or Record(), rtc_s)
+        except (ValueError, TypeError, IndexError, KeyError):  # kept by a firmware that kept it otherwise
+            is_lost = True
+            off_s = self._go_on(Record(), rtc_s)
+        if hasattr(self.key, "feed"):
+            self.key.feed = self.feed
+        if is_lost:
+            self._lose_state()
+        elif found != EMPTY:
+            self._resume(off_s)
+
+    def _go_on(self, record, rtc_s):
+        """Build everything from a record; return the off-time in s, None when nobody measured it."""
+        self.record = record
         self._first_tick, off_s = ticks_after(record, rtc_s)
         self.tick = self._first_tick
         self.clock = Clock(record.clock)
@@ -125,12 +141,7 @@ class Brain:
         self.lease = None if record.lease is None else Lease(self.floors, 0, None, record.lease)
         key = provisioning.override_key(record)
         self.override = None if key is None else Override(self.floors, key, record.override)
-        if hasattr(self.key, "feed"):
-            self.key.feed = self.feed
-        if is_lost:
-            self._lose_state()
-        elif found != EMPTY:
-            self._resume(off_s)
+        return off_s
 
     def _lose_state(self):
         """Nothing whole is left: unlocked, a new epoch, MONITOR until service (README §2, S-NVM)."""
@@ -151,8 +162,10 @@ class Brain:
                 self.lease.charge_unknown_off_time()
             brain_timers.end_lives(self)
         lock = record.open[LOCK]
-        if lock is not None and lock.state in (LOCKED, OVERRIDDEN) and lock.cmd_hash in self._ended():
-            self.fault_orders("OK")
+        if lock is not None and lock.state in (LOCKED, OVERRIDDEN):
+            is_endless = self.lease is None or self.override is None or self.lease.since > self.tick
+            if is_endless or lock.cmd_hash in self._ended():
+                self.fault_orders("OK")
         brain_timers.fall_back(self, LOCK, "OK")
         if cause == "watchdog":
             spared = [at for at in record.resets if 0 <= self.tick - at < self.floors.WATCHDOG_SPAN_S]
@@ -229,6 +242,11 @@ class Brain:
             self.is_coil_on = on
             self.board.set_coil(on)
 
+    def let_go(self):
+        """Drop the coil, and let it act no more for the lock that stands."""
+        self._holds_start = False
+        self._set_coil(on=False)
+
     def new_lease(self, hold_s):
         """Return a lease that begins now."""
         return Lease(self.floors, self.tick, hold_s)
@@ -246,10 +264,13 @@ class Brain:
             return False
         was = order.state
         if was == LOCKED and state != LOCKED:
-            self._holds_start = False
-            self._set_coil(on=False)
+            self.let_go()
+            self._is_for_both = True
         if was in (LOCKED, OVERRIDDEN) and state in FINAL:
             self._end_for_good(order.cmd_hash)
+            self._is_for_both = True
+        if order_type == LOCK and self.override is not None:
+            brain_timers.judge(self, order, brain_timers.token(self))  # what each source says at this moment
         order.state = state
         if state in FINAL:
             self.record.open[order_type] = None
@@ -269,8 +290,7 @@ class Brain:
 
     def latch(self, word):
         """Leave service: everything is released, and MONITOR until a technician comes (§4.7)."""
-        self._holds_start = False
-        self._set_coil(on=False)
+        self.let_go()
         self.bench_until = None
         if self.record.latched is None:
             self.record.latched = word
@@ -283,11 +303,14 @@ class Brain:
         """Sign an answer to an order that does not stay open."""
         self._answer(answer.order[2], answer.cmd_hash, state, code)
 
+    def answer_again(self, order, code):
+        """Sign where an open order stands, its state being the same."""
+        self._answer(order.cmd_id, order.cmd_hash, order.state, code)
+
     def _answer(self, cmd_id, cmd_hash, state, code, *, has_readings=False):
-        message = self.replies.add(
+        self.replies.add(
             brain_status.disposition(self, cmd_id, cmd_hash, state, CODES.index(code), has_readings)
         )
-        self._unsent.append((self.record.disp_seq, message))
         self.is_dirty = True
 
     def commit(self):
@@ -303,12 +326,13 @@ class Brain:
         if not self.store.save(body) and not self.store.save(body):
             self._storage_failed()
             return False
+        if self._is_for_both:
+            self._is_for_both = False
+            self.store.save(body)
         self.saved_tick = self.tick
         lock = record.open[LOCK]
         self._holds_start = lock is not None and lock.state == LOCKED
-        unsent, self._unsent = self._unsent, []
-        for seq, message in unsent:
-            self.replies.cache(seq, message)
+        for message in self.replies.written():
             self.send(DISPOSITION, message)
         return True
 
@@ -317,16 +341,12 @@ class Brain:
         return None if low is None else [low, high, self.tick, self.clock.sources]
 
     def _storage_failed(self):
-        """What cannot be written never happened for others; here it is released and out of service."""
-        self._holds_start = False
-        self._set_coil(on=False)
-        lock = self.record.open[LOCK]
-        if lock is not None:
-            self._end_for_good(lock.cmd_hash)
-        self.record.open = {LOCK: None, RENEW: None, WARN: None}
-        self.lease, self._unsent = None, []
-        self.record.mode, self.record.latched = MONITOR, "STORAGE"
-        self.event("STORAGE", None)
+        """Release and leave service; what was not written leaves only when a later write holds it."""
+        self.let_go()
+        self.count("storage_failed")
+        self.latch("STORAGE")
+        self.is_dirty = False
+        self.saved_tick = self.tick  # the next try is a timer's: a worn flash is not hammered
 
     def _end_for_good(self, cmd_hash):
         ended = self._ended()

@@ -15,7 +15,7 @@ Example:
     10
 """
 
-from device.mcu import brain_timers, intake, provisioning, replies
+from device.mcu import brain_status, brain_timers, intake, provisioning, replies
 from device.mcu.override import OPENED, Override
 from device.mcu.record import Open
 from protocol import cose_sign, orders_payload, orders_reader, strict_cbor
@@ -200,8 +200,9 @@ def _accept(brain, answer, names, body):
     elif order_type == BENCH:
         ticket = orders_payload.read_document("ticket", cose_sign.read_sign1(order[25])[2])
         brain.bench_until = ticket_end + ticket[5]
-    elif order_type == QUERY and record.ring:
-        brain.send(_DISPOSITION, record.ring[-1][1])
+    elif order_type == QUERY:
+        for message in brain.replies.since(record.disp_seq):
+            brain.send(_DISPOSITION, message)
     brain.answer_order(answer, state, "OK")
     if order_type == DECOMMISSION:
         _decommission(brain)
@@ -259,6 +260,9 @@ def _go(brain, body):
 
 def _go_for(brain, body, order_type, ask):
     order = brain.record.open[order_type]
+    if order is None:
+        brain.count("go_of_another_parking")
+        return
     brain.authority.ready([orders_payload.read_document("go", cose_sign.read_sign1(body)[2])[9]])
     device = _device(brain, is_release=False)
     code, token = orders_reader.read_go(
@@ -340,7 +344,7 @@ def _question(brain, body):
     platform = record.roots.get(PLATFORM)
     fields = {
         1: 1, 2: brain.key.kid, 3: record.epoch, 4: record.challenge[0], 5: record.challenge[1],
-        6: list(record.heads), 7: record.prev, 8: record.last_state, 9: record.mode,
+        6: list(record.heads), 7: record.prev, 8: brain_status.reported_state(record), 9: record.mode,
         10: None if platform is None else platform.pack, 11: None if platform is None else platform.zones,
         12: question[3],
     }  # fmt: skip

@@ -1,10 +1,11 @@
 """What the brain says about itself: STATUS once a second, and the fields of a disposition.
 
 Rules: STATUS is unsigned and for carrying and display: {1: 1, 2: mcu_id, 3: epoch (zeros before PROVISION),
-4: mode, 5: state of the last LOCK or WARN, 6: cmd_id of the open order or null, 7: tick, 8: heads, 9: prev,
-10: [number, hash] of the last disposition or null, 11: nonce of a wanted signed time or null, 12: counters,
-13: [firmware, is demo], 14: hashes of delegations wanted, 15: code for which an order waits, 16: coil
-commanded, 17: relay sensed}. A disposition that the agent has not acknowledged is sent again now and then.
+4: mode, 5: state of the open LOCK, else of the last LOCK or WARN, 6: cmd_id of the open order or null, 7:
+tick, 8: heads, 9: prev, 10: [number, hash] of the last disposition or null, 11: nonce of a wanted signed time
+or null, 12: counters, 13: [firmware, is demo], 14: hashes of delegations wanted, 15: code for which an order
+waits, 16: coil commanded, 17: relay sensed}. A disposition that the agent has not acknowledged is sent again
+now and then.
 
 It has no annotations, see `strict_cbor`.
 
@@ -14,6 +15,7 @@ Example:
 """
 
 from protocol import strict_cbor
+from protocol.orders_forms import COUNT_MAX, SECONDS_MAX
 from protocol.orders_vocabulary import CODES, LOCK, RENEW, WARN
 
 STATUS, DISPOSITION = 0x81, 0x82
@@ -29,12 +31,12 @@ def say(brain):
     if brain.status_tick is None or not 0 <= tick - brain.status_tick < STATUS_EVERY_S:
         brain.status_tick = tick
         brain.send(STATUS, status(brain))
-    ring = brain.record.ring
+    ring = brain.replies.since(0)
     if not ring or brain.resent_tick is None or tick < brain.resent_tick:
         brain.resent_tick = tick
     elif tick - brain.resent_tick >= RESEND_S:
         brain.resent_tick = tick
-        brain.send(DISPOSITION, ring[0][1])
+        brain.send(DISPOSITION, ring[0])
 
 
 def status(brain):
@@ -46,7 +48,7 @@ def status(brain):
         2: brain.key.kid,
         3: record.epoch or bytes(16),
         4: record.mode,
-        5: record.last_state,
+        5: reported_state(record),
         6: _open_cmd_id(record),
         7: brain.tick,
         8: list(record.heads),
@@ -75,7 +77,7 @@ def disposition(brain, cmd_id, cmd_hash, state, code, has_readings):
         10: code,
         11: brain.tick,
         12: [low, high, brain.clock.sources if low is not None else 0],
-        13: brain.readings if has_readings else [],
+        13: _within_forms(brain.readings) if has_readings else [],
         14: [brain.is_coil_on, _bit(brain.sensed)],
         15: [_bit(brain.ignition), _bit(brain.engine)],
         16: None if brain.lease is None else max(0, brain.lease.end_tick(brain.tick)),
@@ -84,6 +86,31 @@ def disposition(brain, cmd_id, cmd_hash, state, code, has_readings):
         19: [brain.firmware, brain.floors.IS_DEMO],
         20: record.checkpoint,
     }
+
+
+def reported_state(record):
+    """Return the state of the LOCK that is open; without one, of the last LOCK or WARN.
+
+    A WARN beside a locked car does not hide that it is locked.
+    """
+    lock = record.open[LOCK]
+    return record.last_state if lock is None else lock.state
+
+
+def _within_forms(readings):
+    """Return readings that a disposition can hold: a number beyond its form is no value, its verdict stays.
+
+    The agent's numbers end here, and no number may keep a release from being said.
+    """
+    return [
+        [
+            name,
+            value if value is None or -COUNT_MAX <= value <= COUNT_MAX else None,
+            age_s if age_s is None or 0 <= age_s <= SECONDS_MAX else None,
+            verdict,
+        ]
+        for name, value, age_s, verdict in readings
+    ]
 
 
 def is_agent_seen(brain):

@@ -47,7 +47,7 @@ CHALLENGE_LIFE_S = 86_400  # README §1.5: no order may name an older one
 SAVE_S = 60  # ticks are written so often while something counts on them …
 SAVE_IDLE_S = 900  # … and so often otherwise, which spares the flash
 ASK_AGAIN_S = 30  # a go question that nobody answered is sent again
-WAKE_EVERY_S, WAKE_S = 21_600, 300  # a parked box is up so long at least every 6 h (README §1.17)
+WAKE_EVERY_S, WAKE_S = 21_600, 300  # a parked box is up so long at least every 6 h, and after each use
 LINUX_MV_MIN = 11_800  # below it only an ignition-on wakes Linux, so that the car still starts (README §1.18)
 CRASH_NOTE_S = 60  # a crash that goes on is written so often
 _GO_REQUEST = 0x84
@@ -107,8 +107,9 @@ def _car(brain):
     if brain.watch.crash:
         left_s = brain.holds.crash_left_s(brain.tick)
         if brain.floors.CRASH_HOLD_S - left_s >= CRASH_NOTE_S or left_s == 0:
+            brain.let_go()
             brain.holds.crashed(brain.tick)
-            brain.is_dirty = True
+            brain.commit()  # before anything is signed: the battery may be torn off in this second
             brain.event("CRASH", None)
         brain.move(LOCK, CRASH, "CRASH_HOLD")
     lock = record.open[LOCK]
@@ -149,7 +150,8 @@ def open_window(brain):
     """Let an emergency window begin that `override` has opened."""
     brain.lease.window_opened(brain.tick, brain.override.left_s(brain.tick))
     brain.asks[LOCK] = None
-    brain.move(LOCK, EMERGENCY, "OVERRIDE_ACTIVE")
+    if not brain.move(LOCK, EMERGENCY, "OVERRIDE_ACTIVE"):
+        brain.answer_again(brain.record.open[LOCK], "OVERRIDE_ACTIVE")  # another window of the same lease
     brain.is_dirty = True
 
 
@@ -238,6 +240,12 @@ def is_warned(brain, order):
 # --- Arming, go tokens, the lock ----------------------------------------------------------------------------
 
 
+def token(brain):
+    """Return the go token of this parking as the interlock wants it, or None."""
+    ask = brain.asks[LOCK]
+    return None if ask is None else ask.token(brain.tick)
+
+
 def judge(brain, order, go):
     """Return the interlock's code for a LOCK now, and keep what each source said."""
     seen = brain.watch.seen(brain.tick)
@@ -259,7 +267,9 @@ def _lock(brain):
             brain.wait = "OK"
         return
     ask = brain.asks[LOCK]
-    code = brain.wait = judge(brain, lock, None if ask is None else ask.token(brain.tick))
+    code = brain.wait = judge(brain, lock, token(brain))
+    if code == "OK" and brain.intake.holds_release():
+        return  # a release that waits for its turn goes ahead of a lock
     if lock.state == OVERRIDDEN:
         _lock_again(brain, lock, ask, code)
     elif lock.state == ARMED:
@@ -307,8 +317,13 @@ def _lock_again(brain, lock, ask, code):
 
 
 def _may_ask(brain):
-    """Return whether this parking may be asked for now: a pause follows each attempt that failed."""
+    """Return whether this parking may be asked for now.
+
+    A pause follows each attempt that failed, and each attempt needs room for its dispositions.
+    """
     since = brain.armed_again_tick
+    if not brain.replies.has_room():
+        return False
     return since is None or not 0 <= brain.tick - since < brain.floors.ARMED_S_MAX // 3
 
 
@@ -353,11 +368,16 @@ def _bench(brain):
 
 
 def _wake(brain):
-    """Keep Linux on while somebody may ask: ignition, motion, an order open or a lock, and every 6 h."""
+    """Keep Linux on while somebody may ask: ignition, motion, an order open or a lock, and every 6 h.
+
+    It stays on a while after the last reason, so that what a release or a drive left to say is said.
+    """
     is_open = any(order is not None for order in brain.record.open.values())
     is_time = brain.tick % WAKE_EVERY_S < WAKE_S
     has_supply = brain.supply_mv is not None and brain.supply_mv >= LINUX_MV_MIN
-    wants = brain.ignition is True or (has_supply and (is_open or is_time or brain.watch.moving is True))
+    if brain.ignition is True or is_open or is_time or brain.watch.moving is True:
+        brain.awake_until = brain.tick + WAKE_S
+    wants = brain.ignition is True or (has_supply and brain.tick < brain.awake_until)
     if wants != brain.is_linux_on:
         brain.is_linux_on = wants
         brain.board.wake_linux(wants)

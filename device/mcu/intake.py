@@ -46,6 +46,10 @@ class Intake:
         queue = self._releases or self._others
         return queue.pop(0) if queue else None
 
+    def holds_release(self):
+        """Return whether something that looks like a release waits for its turn."""
+        return bool(self._releases)
+
     def refill(self, tick):
         """Let time pass for the bucket."""
         if self._filled_tick is None or tick < self._filled_tick:

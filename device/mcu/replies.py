@@ -35,10 +35,14 @@ def sign1(kind, fields, key):
 
 
 class Replies:
-    """The chain of dispositions of a record."""
+    """The chain of dispositions of a record.
+
+    Attributes: written_seq (the last that a slot holds: none after it leaves).
+    """
 
     def __init__(self, board, key, record):
         self.board, self.key, self.record = board, key, record
+        self.written_seq = record.disp_seq
 
     def has_room(self):
         """Return whether an order that does not release may be answered."""
@@ -68,13 +72,17 @@ class Replies:
         record.note(whole[3], whole[9], whole[10], seq)
         return message
 
-    def cache(self, seq, message):
-        """Keep a message for repeats; it may get lost."""
-        self.board.blob_write("d%d" % (seq % BLOBS), message)
+    def written(self):
+        """Note that the record was written; return what may leave now, kept for repeats as well."""
+        found = [pair for pair in self.record.ring if pair[0] > self.written_seq]
+        self.written_seq = self.record.disp_seq
+        for seq, message in found:
+            self.board.blob_write("d%d" % (seq % BLOBS), message)
+        return [message for _, message in found]
 
     def stored(self, entry):
         """Return the message of an entry of `record.done`, or None when it is kept no longer."""
-        for seq, message in self.record.ring:
+        for seq, message in self.record.ring[: self._written()]:
             if seq == entry[3]:
                 return message
         message = self.board.blob_read("d%d" % (entry[3] % BLOBS))
@@ -92,11 +100,14 @@ class Replies:
 
     def acknowledge(self, upto):
         """Drop what the agent has journalled; return whether anything was dropped."""
-        kept = [pair for pair in self.record.ring if pair[0] > upto]
+        kept = [pair for pair in self.record.ring if pair[0] > min(upto, self.written_seq)]
         is_less = len(kept) < len(self.record.ring)
         self.record.ring = kept
         return is_less
 
     def since(self, first):
-        """Return the messages of the ring from a number."""
-        return [message for seq, message in self.record.ring if seq >= first]
+        """Return the messages of the ring from a number, as far as they are written."""
+        return [message for seq, message in self.record.ring if first <= seq <= self.written_seq]
+
+    def _written(self):
+        return len(self.since(0))
