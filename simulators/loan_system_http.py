@@ -37,8 +37,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from protocol.envelope import SoftwareSigner
 from protocol.errors import ProtocolError
-from protocol.loan_facts import read_question
-from simulators.loan_system import DAY_S, LoanSystem, NoAnswerError
+from protocol.loan_facts import BlockEnding, Flag, read_question
+from simulators.loan_system import DAY_S, LoanSystem, Mode, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,7 @@ class Clerk:
 
     def __init__(self, system: LoanSystem) -> None:
         self.system = system
+        self.delay_s = 0.0
 
     def open(self, contract: bytes, *, due_minor: int, days: int) -> dict[str, Any]:
         """Open an account that has been behind for so many days."""
@@ -94,6 +95,30 @@ class Clerk:
         loan = self.system.loans[contract]
         loan.due_minor, loan.due_since_s = due_minor, int(time.time()) - days * DAY_S
         loan.revision += 1
+        return {}
+
+    def block(self, contract: bytes, *, flag: str, until_s: int | None = None) -> dict[str, Any]:
+        """Block a loan: a promise with its date, a dispute, hardship."""
+        block_id, record = self.system.block(contract, Flag[flag], until_s=until_s)
+        return {"block": block_id.hex(), "record": base64.b64encode(record).decode()}
+
+    def end_block(
+        self, contract: bytes, *, block: str, by: str, how: str, document: str | None = None
+    ) -> dict[str, Any]:
+        """End a block: answered in writing, or on a document, whose hash is given."""
+        record = self.system.end_block(
+            contract,
+            bytes.fromhex(block),
+            by=by,
+            how=BlockEnding[how],
+            document=None if document is None else bytes.fromhex(document),
+        )
+        return {"record": base64.b64encode(record).decode()}
+
+    def behave(self, contract: bytes, *, mode: str, delay_s: float = 0.0) -> dict[str, Any]:
+        """Answer the gate in another mode from now on, and so many seconds late."""
+        del contract
+        self.system.mode, self.delay_s = Mode(mode), delay_s
         return {}
 
     def questions(self, contract: bytes) -> dict[str, Any]:
@@ -126,6 +151,8 @@ def _handler(clerk: Clerk) -> type[BaseHTTPRequestHandler]:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(min(length, BODY_BYTES_MAX))
             try:
+                if self.path == "/facts" and clerk.delay_s:
+                    time.sleep(clerk.delay_s)
                 with lock:
                     data = self._answer(body)
             except NoAnswerError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,21 +40,38 @@ from protocol.ids import cose_key_bytes
 from protocol.log_leaves import LeafType, commitment, leaf_data
 from protocol.merkle import Frontier, inclusion_ranges, leaf_hash, range_hash
 from protocol.orders import (
+    OrderSigner,
     OrderType,
+    Role,
     SignKind,
     assemble,
     cmd_hash,
     encode_order,
     sign_document,
     sign_part,
+    sign_with_root,
 )
 from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_good import releasing, restricting
-from protocol.vectors.orders_story import ANCHORS, LENDER_ID, MCU, digest, documents, signer
+from protocol.vectors.orders_story import (
+    ANCHORS,
+    LENDER,
+    LENDER_ID,
+    MCU,
+    PLATFORM,
+    by_roots,
+    claims,
+    delegate,
+    documents,
+    signer,
+    snapshot_fields,
+)
 from protocol.vectors.orders_story import NOW_S as START_S
 from simulators.loan_system import Loan, LoanSystem, NoAnswerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from protocol.loan_facts import FactsQuestion
 
 DAY_S = 86_400
@@ -166,6 +183,7 @@ class GateWorld:
     officers: frozenset[str] | None = None
     path: str = ":memory:"
     seed: int = 1
+    documents: Mapping[str, bytes] = field(default_factory=documents)
 
     def __post_init__(self) -> None:
         self.clock, self.log, self.weather = Clock(self.start_s), Log(), Weather()
@@ -184,7 +202,7 @@ class GateWorld:
         """Start the gate on its storage, as after a crash."""
         trust = Trust(
             is_demo=self.is_demo,
-            delegation=documents()["delegation/gate"],
+            delegation=self.documents["delegation/gate"],
             anchors={
                 issuer: (
                     tuple(cose_key_bytes(published_signer(name).public_key) for name in names),
@@ -214,11 +232,16 @@ class GateWorld:
         )
         with self.store.writing() as at:
             for name in ("authority/platform", "authority/lender"):
-                gate.records.take_authority(at, "authority", documents()[name], self.clock.now_s())
+                gate.records.take_authority(at, "authority", self.documents[name], self.clock.now_s())
             for name in ("safety-officer", "ombuds"):
-                document = documents()[f"delegation/{name}"]
+                document = self.documents[f"delegation/{name}"]
                 gate.records.take_authority(at, "delegation", document, self.clock.now_s())
         return gate
+
+    def signer(self, name: str) -> OrderSigner:
+        """Return a person of the story, with the delegation of these documents."""
+        given = self.documents[f"delegation/{name}"]
+        return replace(signer(name), delegation=hashlib.sha256(given).digest())
 
     # --- orders ---------------------------------------------------------------------------------------------
 
@@ -255,13 +278,13 @@ class GateWorld:
 
     def screen(self, order: dict[int, Any], basis: bytes, maker: str | None = "maker") -> Answer:
         payload = encode_order(order)
-        part = None if maker is None else sign_part(SignKind.COMMAND, payload, signer(maker))
+        part = None if maker is None else sign_part(SignKind.COMMAND, payload, self.signer(maker))
         return self.gate.screen(
             ScreenRequest(
                 payload=to_text(payload),
                 basis=to_text(basis),
                 part=None if part is None else _part(part),
-                delegation=None if maker is None else to_text(documents()[f"delegation/{maker}"]),
+                delegation=None if maker is None else to_text(self.documents[f"delegation/{maker}"]),
             )
         )
 
@@ -276,11 +299,11 @@ class GateWorld:
         log: LogProof | None = None,
     ) -> ReviewRequest:
         payload = encode_order(order)
-        parts = [sign_part(SignKind.COMMAND, payload, signer(name)) for name in people]
+        parts = [sign_part(SignKind.COMMAND, payload, self.signer(name)) for name in people]
         return ReviewRequest(
             payload=to_text(payload),
             parts=[_part(part) for part in parts],
-            delegations=[to_text(documents()[f"delegation/{name}"]) for name in people],
+            delegations=[to_text(self.documents[f"delegation/{name}"]) for name in people],
             basis=to_text(basis),
             log=log or self.log.prove(assemble(payload, parts), self.clock.now_s()),
             challenge=to_text(challenge or self.challenge(order, mcu)),
@@ -333,10 +356,10 @@ class GateWorld:
             type=kind,
             record_id=record_id or self.random.randbytes(16),
             written_s=self.clock.now_s(),
-            delegation=None if pinned else digest(by),
+            delegation=None if pinned else self.signer(by).delegation,
             body=body,
         )
-        document = sign_gate_record(record, COUNSEL if pinned else signer(by).signer)
+        document = sign_gate_record(record, COUNSEL if pinned else self.signer(by).signer)
         with self.store.writing() as at:
             self.gate.records.take_gate_record(at, document, (kind,), self.clock.now_s())
         return record.record_id
@@ -351,6 +374,27 @@ COUNSEL = published_signer("receipt-2")
 
 def _part(part: tuple[bytes, bytes]) -> Part:
     return Part(protected=to_text(part[0]), signature=to_text(part[1]))
+
+
+def documents_of(now_s: int) -> dict[str, bytes]:
+    """Return snapshots and delegations of the story's people that hold now, for a real clock."""
+    dates = {"nbf_s": now_s - DAY_S, "exp_s": now_s + 20 * DAY_S}
+    made = {}
+    for name, issuer in (("platform", PLATFORM), ("lender", LENDER)):
+        keys, threshold = ANCHORS[issuer]
+        fields = snapshot_fields(issuer, keys, threshold) | {4: now_s - DAY_S, 5: now_s + 7 * DAY_S}
+        signers = by_roots(issuer, *keys[:threshold])
+        made[f"authority/{name}"] = sign_with_root(SignKind.AUTHORITY, fields, signers)
+    restrict = (OrderType.LOCK, OrderType.UNLOCK, OrderType.RENEW, OrderType.CANCEL, OrderType.WARN)
+    for name, key, role, types in (
+        ("maker", "maker-1", Role.MAKER, restrict),
+        ("checker", "checker-1", Role.CHECKER, restrict),
+        ("gate", "gate-1", Role.GATE, restrict),
+        ("safety-officer", "safety-1", Role.SAFETY_OFFICER, (OrderType.UNLOCK,)),
+        ("ombuds", "ombuds-1", Role.OMBUDS, (OrderType.UNLOCK,)),
+    ):
+        made[f"delegation/{name}"] = delegate(claims(key, role, types, **dates))
+    return made
 
 
 def token_fields(answer: Answer) -> dict[int, Any]:
