@@ -23,9 +23,12 @@ from protocol.dispositions import Disposition, follows, open_disposition
 from protocol.envelope import Kind, open_sign1
 from protocol.errors import ProtocolError
 from protocol.limits import ORDER_BYTES_MAX
+from protocol.orders import State
 
 MODES: Final = ("COMMISSIONING", "ACTIVE", "MONITOR")
 ACTIVE: Final = 1
+_SAYS_NOTHING: Final = frozenset({State.NONE, State.RECEIVED, State.REJECTED, State.DONE})
+"""States of an answer that leave the car as it is: a question, a binding, a refusal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,10 @@ class Word:
             if cmd_id is None or one.cmd_id == cmd_id:
                 return one
         return None
+
+    def last_of_lock(self) -> Disposition | None:
+        """Return the newest disposition that says how the car stands; None while none does."""
+        return next((one for one in reversed(self.dispositions) if one.state not in _SAYS_NOTHING), None)
 
 
 def read_challenge(document: bytes, car: Car) -> Challenge:

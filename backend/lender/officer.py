@@ -138,6 +138,7 @@ class Officer:
         compare_command(command, car, None, self.trust.lender.lender_id)
         if not _is_open(command):
             self.server.ask_challenge(car.device)
+            command = self.server.command(car.device)  # a car that is awake has answered by now
         left = wait_s
         while not _is_open(command):
             if left <= 0:

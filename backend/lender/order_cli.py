@@ -181,7 +181,7 @@ def status(*, device: Device, config: Config = None, as_json: AsJson = False) ->
     )
     word = officer.word_of(car)
     what = reported(word, cmd_id=None, now_s=officer.now(), language=settings.language)
-    waits = waits_for(word.last(), settings.language)
+    waits = waits_for(word.last_of_lock(), settings.language)
     if as_json:
         show(_status_record(car, newest, what, waits), as_json=True)
         return

@@ -208,7 +208,7 @@ class Page:
         )
         word = self.officer.word_of(car)
         what = reported(word, cmd_id=None, now_s=self.officer.now(), language=self.language)
-        waits = waits_for(word.last(), self.language)
+        waits = waits_for(word.last_of_lock(), self.language)
         desired = f"{shown(newest['type'])} · {shown(newest.get('stage'))}" if newest else self._word("none")
         body = (
             f"<p class=head>…{escape(car.last4)} · {escape(shown(car.ref))}</p><div class=pair>"

@@ -64,9 +64,9 @@ class Reported:
 
 
 def reported(word: Word, *, cmd_id: bytes | None, now_s: int, language: str) -> Reported:
-    """Return what a car's verified dispositions say."""
+    """Return what a car's verified dispositions say: of one order, or, without one, of how the car stands."""
     doubts = _doubts(word)
-    last = word.last(cmd_id)
+    last = word.last_of_lock() if cmd_id is None else word.last(cmd_id)
     if last is None or word.is_broken:
         return Reported(
             state=UNKNOWN,
