@@ -50,7 +50,8 @@ AREAS = {
             "warning",
         ),
         tests=(
-            "tests/unit/test_mcu_interlock_pre.py", "tests/unit/test_mcu_interlock_spec.py",
+            "tests/unit/test_mcu_windows.py", "tests/unit/test_mcu_interlock_pre.py",
+            "tests/unit/test_mcu_interlock_spec.py",
             "tests/unit/test_mcu_interlock_watch.py", "tests/unit/test_mcu_warning.py",
             "tests/unit/test_mcu_interlock_table.py", "tests/scenario/test_mcu_interlock_stories.py",
             "tests/property/test_mcu_trackers.py",

@@ -117,6 +117,8 @@ def test_the_readings_say_what_was_seen() -> None:
         ["forecast_low", 5, 7, 2], ["forecast_high", 21, 7, 2], ["supply", 12_600, 0, 2],
         ["warned", 3, None, 2],
     ]  # fmt: skip
+    unsensed = judge(parked(ignition=None), floors, None, None)[1]
+    assert unsensed[0] == ["ignition", None, 0, 0]
     silent = judge(parked(zone=None, local_minute=None, warned=1), floors, None, None)[1]
     assert [reading for reading in silent if reading[0] in ("zone", "hours", "forecast_low", "warned")] == [
         ["zone", None, 1_800, 0], ["hours", None, None, 0], ["forecast_low", None, None, 0],

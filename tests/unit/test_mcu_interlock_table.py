@@ -51,7 +51,8 @@ AIR = {  # bucket: value in tenths of °C, age, what it is
 }  # fmt: skip
 MILD_AIR, UNKNOWN_AIR = {"coldest", "hottest"}, {"none", "stale", "ageless"}
 FORECASTS: dict[tuple[int, int] | None, bool | None] = {
-    None: None, (-10, 38): True, (5, 21): True, (-11, 20): False, (20, 39): False, (30, 20): False,
+    None: None, (-10, 38): True, (5, 21): True, (5, 5): True,
+    (-11, 20): False, (20, 39): False, (30, 20): False,
 }  # fmt: skip
 GO_AGES = {0: True, 900: True, 901: False, None: False}
 

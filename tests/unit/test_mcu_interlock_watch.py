@@ -38,6 +38,11 @@ def test_each_fact_stands_in_its_place() -> None:
     assert seen.mode_active is False, "what only the caller knows refuses until it is said"
 
 
+def test_facts_are_believed_up_to_their_age() -> None:
+    _, seen = seen_with(age_s=floors.FACTS_AGE_S_MAX)
+    assert (seen.zone, seen.zone_age_s) == (0, 65)
+
+
 @pytest.mark.parametrize("age_s", [6, None, "old", -1, True])
 def test_old_facts_are_none(age_s: Any) -> None:
     watch, seen = seen_with(age_s=age_s)

@@ -43,6 +43,21 @@ def test_it_plays_once_at_each_ignition_on_and_ends_by_itself() -> None:
     assert not feed(warnings, 601), "a wire that was not sensed was not off"
 
 
+def test_it_is_looked_at_many_times_a_second() -> None:
+    warnings = begun()
+    feed(warnings, 5, ignition=False)
+    assert [feed(warnings, 5) for _ in range(3)] == [True] * 3
+    assert (warnings.heard_cycles, Warnings(floors).heard_cycles) == (0, 0)
+
+
+def test_the_count_of_heard_cycles_fits_one_byte() -> None:
+    warnings = begun([EPISODE, 254, []])
+    plays(warnings, 100)
+    assert warnings.heard_cycles == 255
+    plays(warnings, 200)
+    assert warnings.heard_cycles == 255
+
+
 def test_it_stops_with_the_ignition_or_with_its_order() -> None:
     for change in ({"ignition": False}, {"ignition": None}, {"wants": False}):
         warnings = begun()
