@@ -181,6 +181,8 @@ def readable(value: object) -> object:
             plain = {str(readable(key)): readable(item) for key, item in value.items()}
         case list() | tuple():
             plain = [readable(item) for item in value]
+        case frozenset():
+            plain = sorted(readable(item) for item in value)  # type: ignore[type-var]  # numbers of one enum
         case _ if is_dataclass(value):
             plain = {field.name: readable(getattr(value, field.name)) for field in fields(value)}
         case _:

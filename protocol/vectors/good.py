@@ -53,6 +53,7 @@ from protocol.signed_time import TimeRequest, TimeToken, sign_time_request, sign
 from protocol.standing import StandingRequest, sign_standing_request
 from protocol.topics import encode_status
 from protocol.vectors.keys import published_signer
+from protocol.vectors.loans import loan_messages
 from protocol.vectors.orders_good import good_documents
 from protocol.vectors.orders_story import EPOCH, MCU, digest, documents
 from protocol.vectors.story import (
@@ -231,6 +232,7 @@ def good_messages() -> Mapping[str, bytes]:
     return (
         messages
         | _beside_orders()
+        | dict(loan_messages())
         | {
             "receipt/payload": encode_receipt(receipt()),
             "receipt": sign_receipt(receipt(), RECEIPT_SIGNER),

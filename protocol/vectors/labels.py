@@ -94,6 +94,23 @@ LABELS: Mapping[str, Mapping[int, str]] = {
             "delegation",
         ),
     ),
+    "facts-question": _numbered("version", "contract_ref", "nonce", "purpose"),
+    "loan-facts": _numbered(
+        *(
+            "version",
+            "contract_ref",
+            "nonce",
+            "as of",
+            "days past due",
+            "due",
+            "pending",
+            "flags",
+            "due since",
+        ),
+        *("contract's days", "interval", "papers", "revision", "purpose", "last payment", "minutes east"),
+    ),
+    "loan-record": _numbered("version", "contract_ref", "record id", "written", "kind", "body"),
+    "gate-record": _numbered("version", "type", "record id", "written", "delegation", "body"),
     "ticket": _numbered("version", "mcu_id", "installer", "chal", "seconds", "issued", "delegation"),
     "disposition": _numbered(
         *("ver", "disp_id", "cmd_id", "cmd_hash", "mcu_id", "epoch", "disp_seq", "prev", "state", "code"),

@@ -21,6 +21,7 @@ from protocol.limits import SIGN1_BYTES_MAX
 from protocol.vectors.forge import flipped, forge, with_high_s
 from protocol.vectors.good import good_messages
 from protocol.vectors.keys import published_signer
+from protocol.vectors.loans import loan_cases
 from protocol.vectors.refused_bundle import bundle_cases, question_cases
 from protocol.vectors.refused_content import (
     Case,
@@ -57,6 +58,7 @@ def refusals() -> list[Refusal]:
             ("header", header_cases),
             ("section", section_cases),
             ("receipt", receipt_cases),
+            ("loan", loan_cases),
             ("other", other_cases),
             ("bundle", bundle_cases),
             ("question", question_cases),

@@ -25,6 +25,8 @@ UNSIGNED = {
     "authority-bundle": "authority-bundle",
     "authority-question": "authority-question",
     "challenge-question": "challenge-request",
+    "facts-question": "facts-question",
+    "basis": "basis",
 }
 
 
@@ -113,4 +115,5 @@ def test_every_rule_for_a_message_is_used() -> None:
         "batch", "sign1", "protected-header", "header", "facts", "signals", "frames", "fixes", "window",
         "receipt", "standing-request", "time-request", "time-token", "policy", "enrol", "renew",
         "key-succession", "status", "authority-bundle", "authority-question", "challenge-request",
+        "facts-question", "loan-facts", "loan-record", "gate-record", "basis",
     }  # fmt: skip
