@@ -25,8 +25,10 @@ for _ in range(300):
     seen = Seen()
     seen.mode_active = draw((True, True, True, None))
     seen.crash_left_s, seen.rate_left_s, seen.override_left_s = draw((0,) * 9 + (5,)), 0, 0
-    seen.warned, seen.ignition, seen.engine = 2, draw((False,) * 8 + (True, None)), draw((False,) * 8 + (None,))
-    seen.accel, seen.wheel, seen.gnss = draw((2,) * 9 + (3, 5)), draw((2,) * 7 + (0, 1)), draw((0, 0, 2, 2, 4))
+    seen.warned, seen.ignition = 2, draw((False,) * 8 + (True, None))
+    seen.engine = draw((False,) * 8 + (None,))
+    seen.accel, seen.wheel = draw((2,) * 9 + (3, 5)), draw((2,) * 7 + (0, 1))
+    seen.gnss = draw((0, 0, 2, 2, 4))
     seen.rest_s, seen.cycle_ended, seen.ran_s = draw((2000,) * 7 + (600, 599)), True, draw((600, 2000, 2000))
     seen.zone, seen.zone_age_s, seen.zone_version = draw((0,) * 8 + (1, 2)), 5, 3
     seen.local_minute, seen.business_day = draw((600, 600, 600, 479)), True
