@@ -122,7 +122,9 @@ class Box:
         with resources.as_file(resources.files("dbc").joinpath("tbox_demo.dbc")) as dbc:
             run_tool(tbox("agent", "compile", "--dbc", str(dbc), "--out", str(table)))
 
-    def configure(self, *, api_url: str, broker_port: int, can: Path, nmea: Path) -> None:
+    def configure(
+        self, *, api_url: str, broker_port: int, can: Path, nmea: Path, mcu: Path | None = None
+    ) -> None:
         """Write `agent.toml` and the car's profile beside it; the box must be enrolled."""
         profile = self.home / "demo.toml"
         source = resources.files("dbc").joinpath("profiles", "demo.toml")
@@ -136,6 +138,8 @@ class Box:
             nmea=nmea.absolute(),
             batch_age_s=self._batch_age_s,
         )
+        if mcu is not None:
+            settings += f'\n[mcu]\nport = "{mcu.absolute()}"\n'
         (self.home / "agent.toml").write_text(settings, "utf-8")
 
     def wait_until_ready(self) -> None:

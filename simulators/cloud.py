@@ -77,6 +77,7 @@ class Cloud:
         self._broker: Broker | None = None
         self._api_process: Process | None = None
         self._bridge_process: Process | None = None
+        self._beside: list[Process] = []
         self._bridge_credential: Credential | None = None
         self._api_port = 0
 
@@ -110,7 +111,8 @@ class Cloud:
 
     def processes(self) -> tuple[Process, ...]:
         """Return the processes that should be running."""
-        return tuple(process for process in (self._api_process, self._bridge_process) if process is not None)
+        found = (self._api_process, self._bridge_process, *self._beside)
+        return tuple(process for process in found if process is not None)
 
     def start(self) -> None:
         """Set up what is new, then start broker, API and bridge; returns when all of them answer."""
@@ -124,6 +126,20 @@ class Cloud:
         )
         self._stack.enter_context(self._broker)
         self._start_processes(self._bridge_credential)
+
+    def run_beside(self, name: str, *words: str) -> Process:
+        """Start another process of the backend beside API and bridge, on the same home."""
+        process = Process(
+            name,
+            tbox("backend", *words, "--home", str(self.files.home)),
+            log=self._logs / f"{name}.log",
+        )
+        self._beside.append(process)
+        return self._stack.enter_context(process)
+
+    def api_key(self, name: str, role: str) -> str:
+        """Return a new API key of a role."""
+        return str(self.api.post("/v1/api-keys", {"name": name, "role": role})["key"])
 
     def enrolment_token(self) -> str:
         """Return a fresh one-time token."""

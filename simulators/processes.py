@@ -51,6 +51,11 @@ def tbox(*arguments: str) -> list[str]:
     return [sys.executable, "-c", TBOX, *arguments]
 
 
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the command line of a module that belongs to this interpreter."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRun:
     """What a command came to."""

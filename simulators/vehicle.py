@@ -100,6 +100,7 @@ class Vehicle:
         self._route = route or Route.generate(seed)
         self._leg = 0
         self._leg_ends_us = legs[0].duration_us
+        self._wish: Leg | None = None
         self._engine = Engine(rng)
         self._supply = Supply(rng)
         self._pack = HybridPack(rng)
@@ -113,6 +114,14 @@ class Vehicle:
         self._cycles = rng.randrange(2_000, 9_000)
         self._t_us = 0
         self.state = self._observe(Ignition.LOCK, steering_rate=0.0)
+
+    def wish(self, leg: Leg) -> None:
+        """Let somebody at the wheel wish something, for as long as they wish nothing else."""
+        self._wish = leg
+
+    def feed_starter(self, *, is_fed: bool) -> None:
+        """Close or open the starter's line, as a relay in it does."""
+        self._engine.is_starter_fed = is_fed
 
     def run_until(self, until_us: int) -> None:
         """Step up to the last grid instant that is not after `until_us`."""
@@ -137,6 +146,8 @@ class Vehicle:
         self.state = self._observe(leg.ignition, steering_rate=rate)
 
     def _current_leg(self) -> Leg:
+        if self._wish is not None:
+            return self._wish
         while self._t_us > self._leg_ends_us and self._leg + 1 < len(self._legs):
             self._leg += 1
             self._leg_ends_us += self._legs[self._leg].duration_us

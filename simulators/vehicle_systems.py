@@ -46,6 +46,7 @@ class Engine:
         self._rng = rng
         self._crank_s_needed = rng.uniform(0.5, 0.9)
         self._cranked_s = 0.0
+        self.is_starter_fed = True
         self.is_cranking = False
         self.is_running = False
         self.rpm = 0.0
@@ -73,7 +74,7 @@ class Engine:
     def _start_or_stop(self, ignition: Ignition) -> None:
         if ignition < Ignition.ON:
             self.is_running = False
-        if ignition is not Ignition.START or self.is_running:
+        if ignition is not Ignition.START or self.is_running or not self.is_starter_fed:
             self.is_cranking, self._cranked_s = False, 0.0
             return
         self.is_cranking = True

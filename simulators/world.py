@@ -80,11 +80,16 @@ class World:
             compiling = aside.submit(self.box.compile_table)
             self._start_cloud()
             compiling.result()
+        self._start_box()
+
+    def _start_box(self, mcu: Path | None = None) -> None:
+        """Write the box's settings, with the line of a microcontroller if it has one, and start its agent."""
         self.box.configure(
             api_url=self.cloud.api_url,
             broker_port=self.link.port,
             can=self.car.can.path,
             nmea=self.car.nmea.path,
+            mcu=mcu,
         )
         self._stack.enter_context(self.box.agent)
         self.box.wait_until_ready()

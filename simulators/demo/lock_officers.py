@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from simulators.processes import run, run_tool, tbox
@@ -36,8 +37,9 @@ ROLES: Final = {
     "maker": ("maker", LENDER),
     "checker": ("checker", LENDER),
     "safety": ("safety-officer", PLATFORM),
-    "installer": ("installer", PLATFORM),
 }
+MACHINES: Final = {"gate": ("gate", PLATFORM), "fitter": ("installer", PLATFORM)}
+"""Whose keys are made elsewhere: they only hand over the public half."""
 AT_ONCE: Final = 3  # commands beside each other: more only wait for the machine
 
 
@@ -129,11 +131,11 @@ class Officers:
         """Let the root's officers delegate a role to a person's key, each on their own machine."""
         draft = self.folder / f"{name}.draft"
         words = ("--issuer", issuer, "--role", role, "--person", f"P-{name}")
-        more = ("--public", str(self.public(name)), "--days", "30", "--out", str(draft))
-        self.run(_root_officers(issuer)[0], "delegation", "draft", *words, *more)
+        key = ("--public", str(self.public(name)), "--days", "30", "--out", str(draft))
+        self.run(_root_officers(issuer)[0], "delegation", "draft", *words, *key)
         parts = [self._sign("delegation", draft, officer) for officer in _root_officers(issuer)]
-        words = (str(draft), *parts, "--root", str(self.root(issuer)), "--out", str(self.delegation(name)))
-        self.run(_root_officers(issuer)[0], "delegation", "assemble", *words)
+        more = ("--root", str(self.root(issuer)), "--out", str(self.delegation(name)))
+        self.run(_root_officers(issuer)[0], "delegation", "assemble", str(draft), *parts, *more)
 
     def publish_snapshot(self, issuer: str, *more: str) -> None:
         """Let a root's officers sign what cars are told of it."""
@@ -141,8 +143,8 @@ class Officers:
         words = ("--root", str(self.root(issuer)), "--number", "1", "--days", "90", "--out", str(draft))
         self.run(_root_officers(issuer)[0], "root", "snapshot", *words, *more)
         parts = [self._sign("root", draft, officer) for officer in _root_officers(issuer)]
-        words = (str(draft), *parts, "--root", str(self.root(issuer)), "--out", str(self.snapshot(issuer)))
-        self.run(_root_officers(issuer)[0], "root", "assemble", *words)
+        more = ("--root", str(self.root(issuer)), "--out", str(self.snapshot(issuer)))
+        self.run(_root_officers(issuer)[0], "root", "assemble", str(draft), *parts, *more)
 
     def hold_ceremonies(self, *, pack: str, zones: str) -> None:
         """Delegate to everyone, the gate included, and publish both snapshots.
@@ -152,15 +154,12 @@ class Officers:
             zones: version and hash of the zone set, as `--zones` takes it.
         """
         self.make_roots()
-        everyone = {**ROLES, "gate": ("gate", PLATFORM)}
+        everyone = {**ROLES, **MACHINES}
         works: list[Callable[[], None]] = [
             lambda: self.publish_snapshot(LENDER),
             lambda: self.publish_snapshot(PLATFORM, "--pack", pack, "--zones", zones),
         ]
-        # The installer's and the gate's come first: fitting the car waits for them.
-        for name in ("installer", "gate", "maker", "checker", "safety"):
-            role, issuer = everyone[name]
-            works.append(lambda name=name, role=role, issuer=issuer: self.delegate(name, role, issuer))  # type: ignore[misc] # bound early
+        works += [partial(self.delegate, name, *what) for name, what in everyone.items()]
         beside(lambda work: work(), works)
 
     def _sign(self, group: str, draft: Path, officer: str) -> str:
