@@ -7,7 +7,7 @@ This module writes no file: see `generate`.
 
 Example:
     >>> sorted(good_messages())[:2]
-    ['batch/1', 'batch/1/header']
+    ['authority-bundle', 'authority-question']
 """
 
 import hashlib

@@ -4,7 +4,7 @@ Rules: the lookups hold exactly the published keys that may sign; `stranger` is 
 
 Example:
     >>> sorted(READERS)[:3]
-    ['batch', 'batch-of-device-2', 'enrol']
+    ['authority-bundle', 'authority-question', 'basis']
 """
 
 from collections.abc import Callable, Mapping
