@@ -2,8 +2,8 @@
 
 Rules (C-02, K-05; README §2.7): a bundle on `down/authority` is 1 … 16 pairs [kind, document]; whoever reads
 it believes nothing, since each document is signed by its root or named by hash in one that is. Kinds 1 to 3
-go on to the microcontroller in the order in which they stand, kinds 4 and 5 stay with the agent. A box asks
-for documents by the hashes that signers name, on `up/request`; a question without hashes asks for the
+and 6 go on to the microcontroller in the order in which they stand, kinds 4 and 5 stay with the agent. A box
+asks for documents by the hashes that signers name, on `up/request`; a question without hashes asks for the
 snapshots and revocations in force. A question for the challenge names the box and a nonce. All of it is
 `strict_cbor`: whatever is not exactly of its form is refused.
 
@@ -40,16 +40,22 @@ _QUESTION: Final = {1: ("uint", VERSION, VERSION), 2: _HASH, 3: ("list", _HASH, 
 
 
 class DocumentKind(IntEnum):
-    """What a document of a bundle is; the microcontroller's link uses 1 to 3 with the same meaning."""
+    """What a document of a bundle is; the microcontroller's link uses 1 to 3 and 6 with the same meaning."""
 
     DELEGATION = 1  # COSE_Sign of kind `delegation`
     SNAPSHOT = 2  # COSE_Sign of kind `authority`
     REVOCATION = 3  # COSE_Sign1 of kind `revocation`
     ZONES = 4  # the zone set whose hash a snapshot names (key 11)
     CALENDAR = 5  # the jurisdiction's hours, whose hash a snapshot names (key 10)
+    SUCCESSION = 6  # COSE_Sign1 of kind `key-succession`: the next key that signs time
 
 
-FOR_THE_MCU: Final = (DocumentKind.DELEGATION, DocumentKind.SNAPSHOT, DocumentKind.REVOCATION)
+FOR_THE_MCU: Final = (
+    DocumentKind.DELEGATION,
+    DocumentKind.SNAPSHOT,
+    DocumentKind.REVOCATION,
+    DocumentKind.SUCCESSION,
+)
 
 Bundle = tuple[tuple[DocumentKind, bytes], ...]
 

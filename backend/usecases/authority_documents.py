@@ -32,9 +32,14 @@ from backend.store.authority import (
 )
 from backend.store.mcus import find_lender_ids
 from backend.store.organisations import find_platform
+from backend.store.service_keys import list_service_keys
+from backend.usecases.register_service_keys import ServicePurpose
 from protocol import cose_sign, orders_authority, orders_payload
 from protocol.authority_bundle import DocumentKind
 from protocol.orders import check_signature
+
+TIME_SUCCESSIONS_MAX: Final = 2
+"""Links of the key that signs time in one bundle: a car that was away for longer is served by hand."""
 
 Kind = Literal["delegation", "snapshot", "revocation", "zones", "calendar"]
 
@@ -163,7 +168,7 @@ def load_roots(session: Session, *, org_id: str, lender_id: bytes | None) -> dic
 
 
 def documents_in_force(session: Session, *, org_id: str) -> list[tuple[DocumentKind, bytes]]:
-    """Return snapshots and revocations in force for an organisation's cars, and what the snapshots name.
+    """Return what is in force for an organisation's cars, links of the time key too, and what snapshots name.
 
     The platform's come first: a lender's makers mean nothing to a car whose platform snapshot is over.
     """
@@ -191,7 +196,14 @@ def documents_in_force(session: Session, *, org_id: str) -> list[tuple[DocumentK
             found = digest and find_document(session, org_id=org_id, digest=digest)
             if found:
                 named.append((kind, found.document))
-    return [*snapshots, *revocations, *named]
+    return [*snapshots, *revocations, *_time_successions(session), *named]
+
+
+def _time_successions(session: Session) -> list[tuple[DocumentKind, bytes]]:
+    """Return the last links of the key that signs time, the older first: a car follows link by link."""
+    links = [row.succession for row in list_service_keys(session, purpose=ServicePurpose.RECEIPT)]
+    newest = [link for link in links if link is not None][:TIME_SUCCESSIONS_MAX]
+    return [(DocumentKind.SUCCESSION, link) for link in reversed(newest)]
 
 
 def _may_begin(session: Session, caller: Caller, issuer: str) -> bool:

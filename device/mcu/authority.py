@@ -18,13 +18,15 @@ Example:
 
 import hashlib
 
+from device.mcu import time_keys
 from protocol import cose_sign, orders_authority, orders_payload
 from protocol.orders_authority import PLATFORM, AuthorityError, Root, lender_issuer
 
 DELEGATIONS_MAX = 12  # two of each role that can sign for one car
 WANTS_MAX = 8  # as the question for documents holds
 
-DELEGATION, SNAPSHOT, REVOCATION = 1, 2, 3
+DELEGATION, SNAPSHOT, REVOCATION, SUCCESSION = 1, 2, 3, 6  # 4 and 5 stay with the agent
+KINDS = (DELEGATION, SNAPSHOT, REVOCATION, SUCCESSION)
 _ROOTS_MAX = 3  # the platform, the lender, and while commissioning one more that was introduced
 
 
@@ -102,6 +104,8 @@ class Authority:
                 return self._take_snapshot(data)
             if kind == REVOCATION:
                 return self._take_revocation(data)
+            if kind == SUCCESSION:
+                return self._take_succession(data)
         except AuthorityError as refused:
             return refused.args[0], False
         return "BAD_ENCODING", False
@@ -158,6 +162,11 @@ class Authority:
             return "UNKNOWN_KEY", False
         is_new = orders_authority.read_revocation(data, root, self.verify, self.feed)
         return ("OK" if is_new else "SAME"), is_new
+
+    def _take_succession(self, data):
+        word, keys = time_keys.succeed(self.record.time_keys, data, self.verify, self.feed)
+        self.record.time_keys = keys
+        return word, word == "OK"
 
     def is_revoked(self, people):
         """Return whether one of an open order's signers was revoked since."""

@@ -15,7 +15,8 @@ Example:
     10
 """
 
-from device.mcu import brain_status, brain_timers, intake, provisioning, replies
+from device.mcu import brain_status, brain_timers, intake, provisioning, replies, time_keys
+from device.mcu.authority import KINDS
 from device.mcu.override import OPENED, Override
 from device.mcu.record import Open
 from protocol import cose_sign, orders_payload, orders_reader, strict_cbor
@@ -319,7 +320,7 @@ def _document(body):
     except ValueError:
         return None
     is_pair = isinstance(document, list) and len(document) == 2
-    return document if is_pair and document[0] in (1, 2, 3) and isinstance(document[1], bytes) else None
+    return document if is_pair and document[0] in KINDS and isinstance(document[1], bytes) else None
 
 
 def _question(brain, body):
@@ -356,10 +357,11 @@ def _time(brain, body):
         brain.link_code("BUSY", body, "time")
         return
     brain.intake.left -= 1
-    keys = provisioning.time_keys(brain.record)
-    word = brain.clock.read_token(body, keys, brain.tick, brain.verify, brain.feed)
+    record = brain.record
+    word, kid = brain.clock.read_token(body, record.time_keys, brain.tick, brain.verify, brain.feed)
     brain.count("time_" + word.lower())
     if word == "OK":
+        record.time_keys = time_keys.taken(record.time_keys, kid)
         brain_timers.contact(brain)
         brain.is_dirty = True
 

@@ -16,7 +16,9 @@ Example:
 Source: `protocol.signed_time`; Uptane Standard 2.1.0 §5.3 (nonce-bound time).
 """
 
+from device.mcu import time_keys
 from protocol import cose_sign, strict_cbor
+from protocol.orders_payload import fits
 
 DRIFT_PPM = 100  # a crystal of 20 ppm, its age, and cold
 RTC_PPM = 250  # of a coin-cell RTC in the heat of a parked car
@@ -26,6 +28,7 @@ OFF_S_MAX = 157_680_000  # five years: an RTC that says more is not believed
 
 SIGNED, RTC = 2, 4  # source bits of disposition key 12
 _NONCES = 4
+_TOKEN = ("map", {1: ("uint", 1, 1), 2: ("bytes", 16, 16), 3: ("uint", 0, (1 << 56) - 1)})  # 3: UTC, µs
 
 
 class Clock:
@@ -86,43 +89,44 @@ class Clock:
             return True
         return tick - self._learnt_tick >= every_s
 
-    def read_token(self, data, time_keys, tick, verify, feed=None):
+    def read_token(self, data, entries, tick, verify, feed=None):
         """Take a signed time token.
 
+        Args:
+            data: the COSE_Sign1 of kind `time`.
+            entries: the keys in force, see `time_keys`.
+            tick: now.
+            verify: as `p256.verify`.
+            feed: given to `verify`.
+
         Returns:
-            "OK", or BAD_ENCODING, UNKNOWN_KEY, BAD_SIG, HIGH_S, STALE (a nonce nobody asks with now).
+            "OK", or BAD_ENCODING, UNKNOWN_KEY, BAD_SIG, HIGH_S, STALE (a nonce nobody asks with now),
+            NOT_YET (a successor that may not sign yet); and the kid of the key, None unless OK.
         """
         try:
             kid, protected, payload, signature = cose_sign.read_sign1(data)
             token = strict_cbor.loads(payload)
         except ValueError:
-            return "BAD_ENCODING"
-        if (
-            not isinstance(token, dict)
-            or sorted(token) != [1, 2, 3]
-            or token[1] != 1
-            or not _is_utc(token[3])
-        ):
-            return "BAD_ENCODING"
+            return "BAD_ENCODING", None
+        if not fits(token, _TOKEN):
+            return "BAD_ENCODING", None
         asked = [at for nonce, at in self._nonces if nonce == token[2] and tick - at <= NONCE_LIFE_S]
         if not asked:
-            return "STALE"
-        keys = [key for key in time_keys if cose_sign.thumbprint(key) == kid]
-        if not keys:
-            return "UNKNOWN_KEY"
+            return "STALE", None
+        entry = time_keys.find(entries, kid)
+        if entry is None:
+            return "UNKNOWN_KEY", None
         word = verify(
-            cose_sign.key_xy(keys[0]), cose_sign.signed1_digest("time", payload, protected), signature, feed
+            cose_sign.key_xy(entry[0]), cose_sign.signed1_digest("time", payload, protected), signature, feed
         )
         if word != "OK":
-            return "HIGH_S" if word == "HIGH_S" else "BAD_SIG"
-        self._nonces = [pair for pair in self._nonces if pair[0] != token[2]]
+            return ("HIGH_S" if word == "HIGH_S" else "BAD_SIG"), None
         seconds = token[3] // 1_000_000
+        if seconds < entry[1]:
+            return "NOT_YET", None
+        self._nonces = [pair for pair in self._nonces if pair[0] != token[2]]
         self.learn(seconds, seconds + 2 + tick - asked[0], tick)
-        return "OK"
-
-
-def _is_utc(value):
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 56
+        return "OK", kid
 
 
 def ticks_after(record, rtc_s):

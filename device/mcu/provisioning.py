@@ -1,6 +1,7 @@
 """How an empty device gets its roots: PROVISION, taken once, before anything else.
 
-Rules: only an empty store takes it; afterwards nothing but the platform's root changes what it said. The map
+Rules: only an empty store takes it; afterwards nothing but the platform's root changes what it said, and the
+backend's keys their successors. The map
 is {1: version 1, 2: device id (32 bytes), 3: [platform root keys (COSE_Keys), threshold], 4: backend time
 keys (COSE_Keys), 5: K_ovr (32 bytes), 6: salt (16 bytes), 7: profile}, and may have 8: lenders' roots
 [[issuer, keys, threshold] …] for a car whose lender is known when it is made. The profile is {1: start type
@@ -12,6 +13,7 @@ Example:
     >>> read_provision(b"")
 """
 
+from device.mcu import time_keys
 from device.mcu.guard import ONE_TOUCH, TURN_KEY
 from protocol import orders_authority, strict_cbor
 from protocol.orders_authority import PLATFORM, Root
@@ -59,16 +61,12 @@ def read_provision(data):
 
 def provision(record, fields, epoch):
     """Put a PROVISION into an empty record."""
-    record.provision = [fields[2], fields[4], fields[5], fields[6], fields[7][1]]
+    record.provision = [fields[2], None, fields[5], fields[6], fields[7][1]]
     record.epoch = epoch
+    record.time_keys = time_keys.first(fields[4])
     record.roots = {PLATFORM: Root(PLATFORM, fields[3][0], fields[3][1])}
     for issuer, keys, threshold in fields[8]:
         record.roots[issuer] = Root(issuer, keys, threshold)
-
-
-def time_keys(record):
-    """Return the backend's keys that sign time."""
-    return [] if record.provision is None else record.provision[1]
 
 
 def override_key(record):

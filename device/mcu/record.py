@@ -48,6 +48,7 @@ _PLAIN = (
     (25, "ring_lost"),
     (26, "checkpoint"),
     (27, "last_state"),
+    (28, "time_keys"),
 )
 _DEPTH = 8
 
@@ -85,7 +86,7 @@ class Record:
     unacknowledged), lease, override, warnings, holds (as their classes dump them), resets (ticks of watchdog
     resets), latched (text of the fault that ended service, or None), warned_since ([episode, tick first
     heard] or None), checkpoint ([origin, size, root] of the log, by the gate of the last order accepted, or
-    None), last_state (of the last order of class A that was open).
+    None), last_state (of the last order of class A that was open), time_keys (see `time_keys`).
     """
 
     def __init__(self):
@@ -99,6 +100,7 @@ class Record:
         self.disp_seq, self.disp_hash, self.ring_lost = 0, None, 0
         self.lease = self.override = self.warnings = self.holds = self.latched = self.warned_since = None
         self.checkpoint, self.last_state = None, NONE
+        self.time_keys = []
 
     def dump(self):
         """Return the record's bytes."""

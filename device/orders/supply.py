@@ -131,7 +131,7 @@ class Supply:
                 self._calendar_hash = self._calendar_hash if fields[10] is None else fields[10][2]
                 self._zones_hash = self._zones_hash if fields[11] is None else fields[11][1]
                 _revoke(known, fields[8])
-        else:
+        elif kind is DocumentKind.REVOCATION:
             fields = _signed1("revocation", document)
             if fields is not None:
                 _revoke(known, fields[5])
