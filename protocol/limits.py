@@ -322,6 +322,10 @@ GO_QUESTIONS_MAX = 64
 ORDERS_DRIVEN_MAX = 32
 """Orders that one round of the worker moves on: each may ask the gate over HTTP."""
 
+PLACE_AGE_S_MAX = 1_800
+"""Seconds since the fix whose cell of a tenth of a degree the gate gets for a forecast (README row 15: a place
+counts 30 min)."""
+
 ORDERS_SENT_MAX = 100
 """Messages to boxes that one round of the bridge publishes."""
 

@@ -71,6 +71,7 @@ def run(
             publish=lambda now_us: publish(
                 instance.database, signer=signer, witnesses=witnesses, now_us=now_us
             ),
+            witnessed_min=min(1, len(witnesses)),
         )
         counts: Counter[str] = Counter()
         while not stop.wait(ROUND_EVERY_S):

@@ -39,6 +39,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from protocol.checker_reasons import CheckerReason
 from protocol.limits import BASIS_BYTES_MAX, ORDER_BYTES_MAX
 
 _TEXT_PER_BYTE = 4 / 3
@@ -136,7 +137,7 @@ class ReviewRequest(_Form):
     log: LogProof | None = None
     challenge: Message | None = None
     mcu_key: Message | None = None  # COSE_Key of D1, 75 bytes; its thumbprint is the order's mcu_id
-    reason_code: Annotated[int, Field(ge=1, le=255)] | None = None  # the checker's own
+    reason_code: CheckerReason | None = None  # the checker's own; WARN, LOCK and RENEW need one
 
 
 class GoRequest(_Form):

@@ -264,6 +264,8 @@ class Gate:
         self._show(at, request.delegations, now_s)
         people = self._people(question, request.parts, [(Role.MAKER, Role.CHECKER)], now_s)
         nos += people.nos
+        if request.reason_code is None:
+            nos.append(No(rule=Rule.SIGNERS, detail="the checker gave no reason of his own"))
         parts = [_part(part) for part in request.parts]
         case = self._case(at, question, to_bytes(request.basis or ""), people, now_s)
         if isinstance(case, list):
@@ -308,7 +310,7 @@ class Gate:
                 "pack": case.pack.digest,
                 "facts": question.facts.digest,
                 "log": [log_ref[1], log_ref[2], log_ref[3]],
-                "reason": request.reason_code,
+                "reason": None if request.reason_code is None else int(request.reason_code),
             },
         )
         return self._signed(part, passed, limits, facts=question.facts)

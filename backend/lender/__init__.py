@@ -12,5 +12,5 @@ It does not decide whether a car may be locked: the gate and the car do.
 
 Example:
     $ tbox lender request lock DEVICE --basis case.basis --key maker.key
-    $ tbox lender approve CMD_ID --key checker.key --reason-code CHECKED_ACCOUNT
+    $ tbox lender approve CMD_ID --key checker.key --reason-code ACCOUNT
 """

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocol.checker_reasons import CheckerReason
+
 
 class GateAwayError(Exception):
     """The gate did not answer, or not as it should; nothing is known, ask again later."""
@@ -81,7 +83,7 @@ class Gate(Protocol):
         log: LogPlace | None,
         challenge: bytes | None,
         mcu_key: bytes,
-        reason_code: int | None,
+        reason_code: CheckerReason | None,
     ) -> GateSaid:
         """Ask for the gate's signature.
 
@@ -89,8 +91,12 @@ class Gate(Protocol):
             GateAwayError: No answer.
         """
 
-    def go(self, *, go_request: bytes) -> GateSaid:
+    def go(self, *, go_request: bytes, place: tuple[int, int] | None) -> GateSaid:
         """Ask for a go token.
+
+        Args:
+            go_request: as the car signed it.
+            place: tenths of a degree north and east, for the forecast; None for no forecast.
 
         Raises:
             GateAwayError: No answer.

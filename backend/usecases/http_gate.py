@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from backend.errors import SettingsError
 from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, LogPlace, PaidOrder
+from protocol.checker_reasons import CheckerReason
 
 WAIT_S: Final = 15.0
 """How long an answer may take: the gate itself asks the loan system and the weather, 5 s each."""
@@ -82,7 +83,7 @@ class HttpGate:
         log: LogPlace | None,
         challenge: bytes | None,
         mcu_key: bytes,
-        reason_code: int | None,
+        reason_code: CheckerReason | None,
     ) -> GateSaid:
         """Ask for the gate's signature."""
         body: dict[str, Any] = {
@@ -103,12 +104,13 @@ class HttpGate:
         if challenge is not None:
             body["challenge"] = to_text(challenge)
         if reason_code is not None:
-            body["reason_code"] = reason_code
+            body["reason_code"] = int(reason_code)
         return _said(self._post("/review", body))
 
-    def go(self, *, go_request: bytes) -> GateSaid:
+    def go(self, *, go_request: bytes, place: tuple[int, int] | None) -> GateSaid:
         """Ask for a go token."""
-        return _said(self._post("/go", {"go_request": to_text(go_request)}))
+        where = None if place is None else list(place)
+        return _said(self._post("/go", {"go_request": to_text(go_request), "place": where}))
 
     def releases(self) -> Sequence[PaidOrder]:
         """Return the orders that a payment has overtaken."""

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from protocol.checker_reasons import CheckerReason
+
 SECOND = 1_000_000
 
 
@@ -79,6 +81,8 @@ class FakeGate:
     asked: Counter[str] = field(default_factory=Counter)
     told: list[bytes] = field(default_factory=list)
     logs: list[LogPlace | None] = field(default_factory=list)
+    reasons: list[CheckerReason | None] = field(default_factory=list)
+    places: list[tuple[int, int] | None] = field(default_factory=list)
 
     def _hear(self, name: str) -> None:
         if self.is_away:
@@ -103,17 +107,19 @@ class FakeGate:
         log: LogPlace | None,
         challenge: bytes | None,
         mcu_key: bytes,
-        reason_code: int | None,
+        reason_code: CheckerReason | None,
     ) -> GateSaid:
         self._hear("review")
-        del parts, basis, challenge, mcu_key, reason_code
+        del parts, basis, challenge, mcu_key
         self.logs.append(log)
+        self.reasons.append(reason_code)
         if self.verdict != "SIGNED":
             return GateSaid(verdict=self.verdict, rule="RULE", detail="a fact", earliest_s=self.earliest_s)
         return GateSaid(verdict="SIGNED", part=self._sign(payload, logged=log is not None))
 
-    def go(self, *, go_request: bytes) -> GateSaid:
+    def go(self, *, go_request: bytes, place: tuple[int, int] | None) -> GateSaid:
         self._hear("go")
+        self.places.append(place)
         if self.verdict != "SIGNED":
             return GateSaid(verdict=self.verdict, rule="RULE", detail="a fact")
         return GateSaid(verdict="GO", token=b"token for " + hashlib.sha256(go_request).digest())
@@ -304,7 +310,7 @@ class OrderWorld:
         body = {
             "part": part_of(payload, signer(by)),
             "delegation": to_text(documents()[f"delegation/{by}"]),
-            "reason_code": "CHECKED",
+            "reason_code": "ACCOUNT",
         }
         return self.client.post(
             f"/v1/orders/{cmd_id}/approvals", json=body, headers=self.key(headers or self.checker, key)

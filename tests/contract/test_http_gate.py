@@ -12,6 +12,7 @@ from backend.errors import SettingsError
 from backend.gate import forms
 from backend.usecases.gate_port import GateAwayError, GatePart, LogPlace
 from backend.usecases.http_gate import HttpGate
+from protocol.checker_reasons import CheckerReason
 
 PART = GatePart(protected=b"p" * 40, signature=b"s" * 64, delegation=b"d" * 300)
 SIGNED = forms.Answer(
@@ -88,11 +89,11 @@ def test_every_question_has_the_gates_form_and_every_answer_is_understood(url: s
         log=place,
         challenge=b"challenge",
         mcu_key=b"k" * 75,
-        reason_code=None,
+        reason_code=CheckerReason.NOTICES,
     )
     assert signed.part == GatePart(protected=b"header", signature=b"x" * 64, delegation=b"delegation")
     assert signed.facts == b"\xab" * 32
-    assert gate.go(go_request=b"asked").token == b"token"
+    assert gate.go(go_request=b"asked", place=(341, -1_183)).token == b"token"
     assert gate.release(payload=b"unlock").part == signed.part
     (paid,) = gate.releases()
     assert (paid.cmd_hash, paid.mcu_id) == (b"\x01" * 32, b"\x02" * 32)
@@ -105,7 +106,7 @@ def test_every_question_has_the_gates_form_and_every_answer_is_understood(url: s
 
 def test_a_wrong_token_and_a_gate_that_is_gone_are_no_answer(url: str) -> None:
     with pytest.raises(GateAwayError, match="401"):
-        HttpGate(url, token="another").go(go_request=b"asked")
+        HttpGate(url, token="another").go(go_request=b"asked", place=None)
     with pytest.raises(GateAwayError):
         HttpGate("http://127.0.0.1:1", token="secret").releases()
 

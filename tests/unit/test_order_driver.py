@@ -4,8 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from backend import ledger
+from backend.domain.batch_time import TimeSource
+from backend.store.latest import LatestFix, put_fix
+from backend.store.log_keys import load_log_signer
 from backend.usecases.gate_port import PaidOrder
+from protocol.checker_reasons import CheckerReason
+from protocol.checkpoint import NoteSigner, cosign
+from protocol.fixes import Fix, Precision
+from protocol.limits import PLACE_AGE_S_MAX
 from protocol.orders import OrderType, cmd_hash
 from protocol.topics import Up
 from protocol.vectors.orders_story import MCU, NOW_S
@@ -184,3 +193,50 @@ def test_the_gate_is_told_what_cars_said_once(world: OrderWorld) -> None:
     world.hears(Up.DISPOSITION, said)
     world.drive(2)
     assert world.gate.told == [said]
+
+
+# --- seams to the gate ---
+
+
+def test_the_gate_hears_the_checkers_own_reason_by_its_number(world: OrderWorld) -> None:
+    signed_by_two(world)
+    world.drive(2)
+    assert world.gate.reasons == [CheckerReason.ACCOUNT]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "place"), [(PLACE_AGE_S_MAX, (341, -1_183)), (PLACE_AGE_S_MAX + 60, None), (-60, None)]
+)
+def test_a_go_request_brings_the_cell_in_which_the_car_was_last_seen_and_nothing_finer(
+    world: OrderWorld, age_s: int, place: tuple[int, int] | None
+) -> None:
+    payload = world.locked()
+    with world.database.writing() as session, session.begin():
+        fix = Fix(t_us=0, utc_us=0, mode=3, lat_e7=341_412_345, lon_e7=-1_182_654_321)
+        seen_us = world.backend.clock() - age_s * 1_000_000
+        latest = LatestFix(fix=fix, utc_us=seen_us, precision=Precision.EXACT, time_source=TimeSource.DEVICE)
+        put_fix(session, latest, org_id=world.backend.org_id, device_id=world.device)
+    world.hears(Up.REQUEST, world.car.go_request(payload))
+    world.driver.round(now_us=world.backend.clock())
+    assert world.gate.places == [place]
+
+
+def test_with_witnesses_configured_the_gate_is_not_asked_before_one_has_cosigned(world: OrderWorld) -> None:
+    _, cmd_id = signed_by_two(world)
+    driver = world.driver
+    driver.witnessed_min = 1
+    for _ in range(2):
+        counts = driver.round(now_us=world.backend.clock())
+        world.backend.clock.pass_seconds(60)
+    assert counts["ledger_away"] == 1
+    assert (world.order(cmd_id)["stage"], world.gate.asked["review"]) == ("AWAITING_GATE", 0)
+    witness = NoteSigner.of_witness("witness.example/w1", Ed25519PrivateKey.generate())
+    with world.database.writing() as session, session.begin():
+        signed = ledger.latest_checkpoint(session)
+        assert signed is not None
+        line = cosign(signed.note, witness, at_s=world.backend.clock() // 1_000_000)
+        settings = world.backend.settings
+        log = load_log_signer(settings.log_key_path, origin=settings.log_origin).key
+        ledger.add_cosignatures(session, signed.size, [line], log=log, witnesses=[witness.key])
+    driver.round(now_us=world.backend.clock())
+    assert world.order(cmd_id)["stage"] == "QUEUED"

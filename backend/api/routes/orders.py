@@ -50,6 +50,7 @@ from backend.store.orders import (
 from backend.usecases.approve_order import approve_order, withdraw_order
 from backend.usecases.request_order import AskedOrder, request_order
 from backend.usecases.show_order import reported_state, waits_for
+from protocol.checker_reasons import CheckerReason
 from protocol.limits import PAGE_ITEMS_MAX
 from protocol.orders import Code, Role
 
@@ -93,19 +94,15 @@ class ApprovalIn(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [
-                {"part": EXAMPLE_PART, "delegation": EXAMPLE_MESSAGE, "reason_code": "CHECKED_ACCOUNT"}
-            ]
+            "examples": [{"part": EXAMPLE_PART, "delegation": EXAMPLE_MESSAGE, "reason_code": "ACCOUNT"}]
         },
     )
 
     part: PartIn = Field(description="The checker's part, over the same payload.")
     delegation: Message = Field(description="The whole delegation that the part names, base64url.")
     reason_code: str = Field(
-        min_length=1,
-        max_length=64,
-        pattern=r"^[\x20-\x7e]+$",
-        description="The checker's own reason, independent of the maker's.",
+        pattern=f"^({'|'.join(CheckerReason.__members__)})$",
+        description="The checker's own reason, independent of the maker's: what he looked at himself.",
     )
 
 

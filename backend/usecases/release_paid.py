@@ -1,0 +1,155 @@
+"""A payment releases: the gate signs an UNLOCK for each order that one has overtaken, and it goes out.
+
+Rules (C-20; README §1.8): payments are looked for in every round, before anything restrictive. The release
+goes out in the round in which the gate signed it; its leaf waits for the log if it must. A release that the
+car has refused is made anew, with a counter above every one that is known.
+
+Example:
+    >>> release_paid(database, gate, counts, now_us=utc_us())
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from backend.domain.order_checks import ReadOrder, read_payload
+from backend.domain.order_flow import Stage
+from backend.domain.refusal import Refusal
+from backend.store.contention import in_transaction
+from backend.store.mcus import Mcu, find_mcu_by_id, locate_mcu
+from backend.store.orders import Order, counters_used, locate_order, locate_order_by_hash
+from backend.usecases.gate_case import verified_part
+from backend.usecases.gate_port import GateAwayError, GatePart
+from backend.usecases.order_steps import note_stage, overtake
+from backend.usecases.request_order import queue_single, store_part
+from protocol import orders_payload
+from protocol.orders import OrderType, State, encode_order
+from protocol.orders_vocabulary import CLASS_B
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from sqlmodel import Session
+
+    from backend.store.database import Database
+    from backend.usecases.gate_port import Gate, PaidOrder
+
+LOG = logging.getLogger(__name__)
+
+_SECOND_US: Final = 1_000_000
+_GATE_KEY: Final = "gate"
+"""Stands where an API key would: nobody brought this over the API."""
+
+
+def release_paid(database: Database, gate: Gate, counts: Counter[str], *, now_us: int) -> None:
+    """Let the gate sign an UNLOCK for each order that a payment has overtaken; count what was done."""
+    try:
+        for paid in gate.releases():
+            _release(database, gate, paid, counts, now_us=now_us)
+    except GateAwayError as away:
+        counts["gate_away"] += 1
+        LOG.warning("gate does not answer about releases cause=%s", away)
+
+
+def _release(database: Database, gate: Gate, paid: PaidOrder, counts: Counter[str], *, now_us: int) -> None:
+    with database.reading() as session:
+        mcu = find_mcu_by_id(session, mcu_id=paid.mcu_id.hex())
+        order = mcu and locate_order_by_hash(session, device_id=mcu.device_id, cmd_hash=paid.cmd_hash)
+        if mcu is None or not order or _is_released(session, order):
+            return
+        payload = _unlock_payload(session, mcu, now_s=now_us // _SECOND_US)
+    said = gate.release(payload=payload)
+    counts[f"release_{said.verdict.lower()}"] += 1
+    if said.verdict != "SIGNED" or said.part is None:
+        return
+    part = said.part
+
+    def store() -> None:
+        if _store_release(session, mcu, payload, part, now_us=now_us):
+            counts["release_queued"] += 1
+
+    with database.writing() as session:
+        in_transaction(session, store)
+
+
+def _store_release(session: Session, mcu: Mcu, payload: bytes, part: GatePart, *, now_us: int) -> bool:
+    locate_mcu(session, device_id=mcu.device_id, lock=True)
+    read = read_payload(payload)
+    assert isinstance(read, ReadOrder), "we wrote it"
+    order = Order(
+        org_id=mcu.org_id,
+        device_id=mcu.device_id,
+        cmd_id=read.cmd_id,
+        order_type=int(read.type),
+        cmd_hash=read.cmd_hash,
+        payload=payload,
+        stage=Stage.QUEUED,
+        holds_slot=False,
+        requested_by=_GATE_KEY,
+        due_us=now_us,
+        created_us=now_us,
+    )
+    verified = verified_part(session, order, mcu, part, now_us=now_us)
+    if isinstance(verified, Refusal):
+        LOG.error("the gate's release does not hold cmd_id=%s cause=%s", read.cmd_id, verified.detail)
+        return False
+    overtake(session, by=order, now_us=now_us)
+    session.add(order)
+    session.flush()
+    store_part(
+        session,
+        order,
+        verified,
+        delegation=part.delegation,
+        key_id=None,
+        reason_code=None,
+        now_us=now_us,
+    )
+    note_stage(session, order, why="signed by the gate: a payment was posted", now_us=now_us)
+    queue_single(session, order, now_us=now_us)
+    return True
+
+
+def _is_released(session: Session, order: Order) -> bool:
+    """Return whether a release for this order is on its way already, and not refused by the car."""
+    if order.overtaken_by is None:
+        return False
+    by = locate_order(session, cmd_id=order.overtaken_by)
+    return by is not None and by.in_car is not State.REJECTED
+
+
+def _unlock_payload(session: Session, mcu: Mcu, *, now_s: int) -> bytes:
+    """Write an UNLOCK for the gate to sign: counter above every one that is known."""
+    highest = mcu.heads[CLASS_B]
+    for order_type, payload in counters_used(session, device_id=mcu.device_id):
+        fields = orders_payload.read_order(payload)[0]
+        if order_type in {OrderType.UNLOCK, OrderType.CANCEL, OrderType.DECOMMISSION}:
+            highest = max(highest, fields[9] if fields[8] == mcu.epoch else 0)
+    return encode_order(
+        {
+            1: 1,
+            2: _uuid7(now_s),
+            3: int(OrderType.UNLOCK),
+            4: mcu.lender_id,
+            5: bytes.fromhex(mcu.mcu_id),
+            6: mcu.vin_bind,
+            7: mcu.contract_ref,
+            8: mcu.epoch,
+            9: highest + 1,
+            10: now_s,
+            12: None,
+            13: None,
+            14: None,
+            22: None,
+        }
+    )
+
+
+def _uuid7(now_s: int) -> bytes:
+    """Return a UUIDv7 (RFC 9562 §5.7)."""
+    data = bytearray((now_s * 1_000).to_bytes(6, "big") + secrets.token_bytes(10))
+    data[6] = 0x70 | (data[6] & 0x0F)
+    data[8] = 0x80 | (data[8] & 0x3F)
+    return bytes(data)
