@@ -105,7 +105,7 @@ class McuBoard:
         state.mkdir(parents=True, exist_ok=True)
         if key is not None:
             data = key.to_bytes(32, "big")
-            (state / "d1").write_bytes(data + sha256(data).digest())
+            (state / pins.KEY_FILE).write_bytes(data + sha256(data).digest())
 
     # --- Power ----------------------------------------------------------------------------------------------
 

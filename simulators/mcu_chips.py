@@ -121,18 +121,26 @@ class CoinCellClock:
 
 @dataclass(slots=True)
 class Accelerometer:
-    """LIS3DH at ±2 g."""
+    """LIS3DH at ±2 g.
+
+    Attributes: car, registers, is_frozen (it gives the same sample for ever).
+    """
 
     car: CarBody
     registers: dict[int, int] = field(default_factory=lambda: {0x0F: 0x33})
+    is_frozen: bool = False
+    _last: bytes = bytes(6)
 
     def read(self, register: int, count: int) -> bytes:
         """Give registers; the samples are fresh in each reading."""
         if register & 0x7F == 0x28:  # noqa: PLR2004 - OUT_X_L
+            if self.is_frozen:
+                return self._last[:count]
             axes = self.car.acceleration_mg()
-            return b"".join(
+            self._last = b"".join(
                 (max(-2_048, min(2_047, axis)) << 4 & 0xFFFF).to_bytes(2, "little") for axis in axes
-            )[:count]
+            )
+            return self._last[:count]
         return bytes(self.registers.get((register & 0x7F) + at, 0) for at in range(count))
 
     def write(self, register: int, data: bytes) -> None:

@@ -24,9 +24,6 @@ from device.mcu.accelerometer import Accelerometer
 from device.mcu.coin_cell_clock import CoinCellClock
 from device.mcu.fram import Fram
 
-KEY_FILE = "d1"  # the private scalar and its hash, 64 bytes; made on the board, never read out
-_TICKS = 1 << 30  # ticks_ms() of the port goes round there
-
 
 class Board:
     """See the module; the calls are those of `tests.builders.mcu.FakeBoard`."""
@@ -64,9 +61,9 @@ class Board:
     # --- Time -----------------------------------------------------------------------------------------------
 
     def ticks_ms(self):
-        """Return ms since this start; must be asked at least once in six days, and is, 20 times a second."""
+        """Return ms since this start; the port's own go round and must be asked each six days, and are."""
         now = time.ticks_ms()
-        self._ms += (now - self._last_ms) % _TICKS
+        self._ms += time.ticks_diff(now, self._last_ms)
         self._last_ms = now
         return self._ms
 

@@ -15,8 +15,9 @@ import hashlib
 import sys
 
 from device.mcu import floors, image_info, p256
-from device.mcu.board_rp2 import KEY_FILE, Board
+from device.mcu.board_rp2 import Board
 from device.mcu.brain import Brain
+from device.mcu.pins import KEY_FILE
 from device.mcu.sign import SigningKey
 from protocol import mcu_link
 

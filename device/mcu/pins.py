@@ -34,4 +34,6 @@ SUPPLY = 26  # ADC0
 SUPPLY_RATIO = 11  # divider 100 kΩ : 10 kΩ
 ADC_FULL_MV = 3_300
 
+KEY_FILE = "key"  # in the flash: the private scalar and its hash, 64 bytes; made there, never read out
+
 WATCHDOG_MS = 2_000  # a hung program holds the coil no longer; the chip's own longest is 8,388
