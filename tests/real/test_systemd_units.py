@@ -52,7 +52,7 @@ def test_every_command_of_a_unit_is_one_of_ours() -> None:
         for line in unit.read_text().splitlines()
         if line.startswith("ExecStart=") and INSTALLED in line
     ]
-    assert len(commands) == 3
+    assert len(commands) == 7
     for _, group, *words in commands:
         assert group == "backend"
         verbs = words[: words.index("--home")]
