@@ -1,4 +1,4 @@
-"""Rebuild every vector, and the worked examples of SPEC.md, byte for byte.
+"""Rebuild every vector, and the worked examples of SPEC.md and docs/orders.md, byte for byte.
 
 Rules: nothing random, nothing from a clock; signatures are deterministic (RFC 6979) and keys are derived from
 published names. The zstd frames inside sections depend on the pinned version of libzstd; readers must accept
@@ -42,6 +42,7 @@ from protocol.vectors.story import DEVICE
 FOLDER = Path(__file__).parent
 SPEC = FOLDER.parent / "SPEC.md"
 EVIDENCE = FOLDER.parent / "SPEC-evidence.md"
+ORDERS_PAGE = FOLDER.parents[1] / "docs" / "orders.md"
 
 _LONG_BYTES = 4_096
 _ZERO_RUN = re.compile(rb"\x00{64,}")
@@ -116,6 +117,7 @@ def main() -> None:
     for name, content in build().items():
         (FOLDER / name).write_text(render(content), encoding="utf-8")
     SPEC.write_text(refresh_spec(SPEC.read_text(encoding="utf-8")), encoding="utf-8")
+    ORDERS_PAGE.write_text(refresh_spec(ORDERS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     EVIDENCE.write_text(evidence.refresh_spec(EVIDENCE.read_text(encoding="utf-8")), encoding="utf-8")
 
 

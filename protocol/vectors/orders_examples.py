@@ -21,7 +21,8 @@ def orders_example(view: str, subject: str) -> bytes:
     """Return the bytes of an example.
 
     Args:
-        view: `order`, `order-payload`, `order-signer`, `order-signed`, `document` or `document-payload`.
+        view: `order`, `order-payload`, `order-signer` (of the last signer, of the first `order-signer-1`),
+            `order-signed`, `document` or `document-payload`.
         subject: the name of a good order or document.
     """
     if view.startswith("document"):
@@ -37,6 +38,7 @@ def orders_example(view: str, subject: str) -> bytes:
         "order": message,
         "order-payload": payload,
         "order-signer": protected,
+        "order-signer-1": bytes(signers[0].protected),
         "order-signed": bytes(cose_sign.sig_structure(SignKind.COMMAND.value, payload, protected)),
     }
     return views[view]
