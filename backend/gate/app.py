@@ -145,8 +145,11 @@ def _freezing(gate: Gate) -> APIRouter:
 
 
 def _take(gate: Gate, request: Document, kind: RecordType) -> Recorded:
+    now_s = gate.clock.now_s()
     with gate.store.writing() as at:
-        taken = gate.records.take_gate_record(at, to_bytes(request.document), (kind,), gate.clock.now_s())
+        if request.delegation is not None:
+            gate.records.take_authority(at, "delegation", to_bytes(request.delegation), now_s)
+        taken = gate.records.take_gate_record(at, to_bytes(request.document), (kind,), now_s)
     return Recorded(is_new=taken[0], state=taken[1])
 
 

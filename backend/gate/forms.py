@@ -156,9 +156,13 @@ class ReleaseRequest(_Form):
 
 
 class Document(_Form):
-    """A signed document, as it came."""
+    """A signed document, as it came; of a gate record also the delegation that it names.
+
+    So that a freeze does not wait for the backend to hand the officer's delegation over first.
+    """
 
     document: Message
+    delegation: Message | None = None
     kind: Literal["delegation", "authority", "revocation"] | None = None  # of `/authority` only
 
 

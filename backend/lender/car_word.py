@@ -61,11 +61,13 @@ class Word:
         dispositions: verified, by sequence, of the newest epoch's chain.
         missing: numbers between the first and the last that the server did not show.
         is_broken: two neighbours do not chain.
+        digests: hashes of all dispositions shown, older epochs included.
     """
 
     dispositions: tuple[Disposition, ...]
     missing: int
     is_broken: bool
+    digests: frozenset[bytes] = frozenset()
 
     def last(self, cmd_id: bytes | None = None) -> Disposition | None:
         """Return the newest disposition, of one order or of any."""
@@ -131,12 +133,16 @@ def compare_command(command: Json, car: Car, challenge: Challenge | None, lender
 
 
 def read_dispositions(documents: Iterable[bytes], car: Car) -> Word:
-    """Read a car's dispositions.
+    """Read a car's dispositions; its newest epoch is the one with the latest word by the car's own clock.
+
+    Args:
+        documents: verbatim, as they arrived.
+        car: pinned.
 
     Raises:
         RefusesError: one is not signed by this car, or two of one number differ.
     """
-    found: dict[int, Disposition] = {}
+    epochs: dict[bytes, dict[int, Disposition]] = {}
     for document in documents:
         try:
             one = open_disposition(document, _only(car))
@@ -144,16 +150,17 @@ def read_dispositions(documents: Iterable[bytes], car: Car) -> Word:
             raise RefusesError(
                 f"a disposition is not signed by the pinned key of the car …{car.last4}: {refused}"
             ) from refused
-        if found.setdefault(one.sequence, one).digest != one.digest:
+        if epochs.setdefault(one.epoch, {}).setdefault(one.sequence, one).digest != one.digest:
             raise RefusesError(f"the car's disposition {one.sequence} exists twice, with different content")
-    chain = tuple(found[number] for number in sorted(found))
-    pairs = list(pairwise(chain))
-    neighbours = [(one, two) for one, two in pairs if two.sequence == one.sequence + 1]
+    chains = [tuple(found[number] for number in sorted(found)) for found in epochs.values()]
+    chain = max(reversed(chains), key=lambda each: each[-1].latest_s or 0, default=())
+    neighbours = [(one, two) for one, two in pairwise(chain) if two.sequence == one.sequence + 1]
     missing = (chain[-1].sequence - chain[0].sequence + 1 - len(chain)) if chain else 0
     return Word(
         dispositions=chain,
         missing=missing,
         is_broken=not all(follows(later, earlier) for earlier, later in neighbours),
+        digests=frozenset(one.digest for each in chains for one in each),
     )
 
 

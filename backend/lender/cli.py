@@ -7,13 +7,14 @@ Example:
 
 import typer
 
+from backend.lender.basis_cli import basis_app
 from backend.lender.car_cli import authority_app, car_app
 from backend.lender.ceremony_cli import delegation_app, revoke, root_app
 from backend.lender.key_cli import key_app
 from backend.lender.order_cli import approve, list_orders, request, resend, show_order, status, withdraw
 from backend.lender.output import ReportingGroup
 from backend.lender.page_cli import page
-from backend.lender.release_cli import cancel, freeze, unlock
+from backend.lender.release_cli import cancel, decommission, freeze, unlock
 
 __all__ = ["app"]
 
@@ -35,6 +36,7 @@ app.command(
 )(revoke)
 app.add_typer(car_app, name="car")
 app.add_typer(authority_app, name="authority")
+app.add_typer(basis_app, name="basis")
 app.command(epilog="Example: tbox lender request lock 9f86…0a08 --basis case.basis")(request)
 app.command(epilog="Example: tbox lender resend 0199c0ffee…")(resend)
 app.command(epilog="Example: tbox lender approve 0199c0ffee… --reason-code FILE")(approve)
@@ -44,6 +46,7 @@ app.command(epilog="Example: tbox lender withdraw 0199c0ffee…")(withdraw)
 app.command(epilog="Example: tbox lender status 9f86…0a08")(status)
 app.command(epilog="Example: tbox lender unlock 9f86…0a08 --yes")(unlock)
 app.command(epilog="Example: tbox lender cancel 9f86…0a08 --order 0199c0ffee…")(cancel)
+app.command(epilog="Example: tbox lender decommission 9f86…0a08")(decommission)
 app.command(
     epilog='Example: tbox lender freeze --reason "injected locks at lender 00112233aabbccdd" --key pkcs11:…'
 )(freeze)

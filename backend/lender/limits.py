@@ -70,3 +70,9 @@ PAGE_ORDERS_MAX = 200
 
 PAGE_IDLE_S_MAX = 1_800
 """Seconds without a request after which the page forgets the unlocked key and ends."""
+
+DISPOSITIONS_A_PAGE = 200
+"""Answers of a car asked for at once: some hundred kB of JSON."""
+
+DISPOSITION_PAGES_MAX = 200
+"""Pages of one car's dispositions that are read: 40,000 answers, more than a contract has."""

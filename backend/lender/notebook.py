@@ -24,6 +24,7 @@ _SEEN: Final = "tbox_seen_car"
 _OUTBOX: Final = "tbox_outbox"
 _PARTS: Final = "tbox_signed_parts"
 _AUTHORITY: Final = "tbox_authority"
+_LOG: Final = "tbox_log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,16 @@ class Notebook:
         content["snapshots"] = [to_text(one) for one in snapshots]
         content["revocations"] = [to_text(one) for one in revocations]
         self._write(_authority_name(issuer), content)
+
+    def log(self, origin: str) -> tuple[int, bytes] | None:
+        """Return size and root of the newest checkpoint of a log that was verified here; None before any."""
+        found = self._read("log.json", _LOG).get("heads", {}).get(origin)
+        return None if found is None else (int(found[0]), bytes.fromhex(found[1]))
+
+    def note_log(self, origin: str, size: int, root: bytes) -> None:
+        """Remember a log's newest checkpoint: a shorter or another one is never believed again."""
+        heads = self._read("log.json", _LOG).get("heads", {})
+        self._write("log.json", {_LOG: 1, "heads": heads | {origin: [size, root.hex()]}})
 
     def _read(self, name: str, mark: str) -> dict[str, Any]:
         path = self.folder / name

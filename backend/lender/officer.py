@@ -287,7 +287,8 @@ class Officer:
             RefusesError: no delegation of this key may release.
         """
         kind = OrderType(release.order[3])
-        delegation, document = self.delegation_of(signer, kind, None)
+        role = Role.MAKER if kind is OrderType.DECOMMISSION else None  # the gate signs beside a maker
+        delegation, document = self.delegation_of(signer, kind, role)
         protected, signature = self._sign(release.payload, signer, delegation)
         self.notebook.note_car(release.car.device, used_b=release.order[9])
         body: Json = {
@@ -309,21 +310,22 @@ class Officer:
         Raises:
             RefusesError: a disposition that the car did not sign, or an older chain than was seen before.
         """
-        answer = self.server.dispositions(car.device)
         documents = []
-        for one in member(answer, "items", list):
+        for one in self.server.dispositions(car.device):
             text = one if isinstance(one, str) else member(one, "document", str)
             documents.append(to_bytes(text, "disposition"))
         word = read_dispositions(documents, car)
         last, seen = word.last(), self.notebook.car(car.device)
-        if last is not None and (seen.epoch != last.epoch.hex() or last.sequence >= seen.sequence):
-            self.notebook.note_car(
-                car.device, epoch=last.epoch.hex(), sequence=last.sequence, digest=last.digest.hex()
-            )
-        elif seen.sequence:
+        is_shown = seen.digest is None or bytes.fromhex(seen.digest) in word.digests
+        is_older = last is not None and seen.epoch == last.epoch.hex() and last.sequence < seen.sequence
+        if not is_shown or is_older:
             raise RefusesError(
                 f"the server shows an older state of the car …{car.last4} than this machine has seen",
                 meaning="its newest word is withheld: the car's state is UNKNOWN",
+            )
+        if last is not None:
+            self.notebook.note_car(
+                car.device, epoch=last.epoch.hex(), sequence=last.sequence, digest=last.digest.hex()
             )
         return word
 

@@ -7,9 +7,10 @@ import typer
 
 from backend.lender.cars import Car
 from backend.lender.checking import Checked
-from backend.lender.errors import RefusesError, WrongUsageError
+from backend.lender.errors import NotThereError, RefusesError, WrongUsageError
 from backend.lender.files import read_file
 from backend.lender.keys import open_key
+from backend.lender.log_word import look_at_log, place_of, told
 from backend.lender.making import Ask
 from backend.lender.officer import Officer, open_officer, with_delegations
 from backend.lender.order_text import lines
@@ -27,6 +28,7 @@ from backend.lender.output import (
     show_rows,
 )
 from backend.lender.plain import member, shown
+from backend.lender.server import Json
 from backend.lender.settings import Settings, load_settings
 from backend.lender.telling import Reported, basis_text, order_lines, reported, status_lines, waits_for
 from backend.lender.words import REASON_CODES
@@ -181,14 +183,26 @@ def status(*, device: Device, config: Config = None, as_json: AsJson = False) ->
     )
     word = officer.word_of(car)
     what = reported(word, cmd_id=None, now_s=officer.now(), language=settings.language)
+    logged = _logged(officer, newest)
     waits = waits_for(word.last_of_lock(), settings.language)
     if as_json:
-        show(_status_record(car, newest, what, waits), as_json=True)
+        show(_status_record(car, newest, what, waits) | {"log": logged}, as_json=True)
         return
     desired = (
         f"{shown(newest['type'])} {shown(newest.get('stage'))} (server)" if newest.get("type") else "no order"
     )
-    show(dict(_numbered(status_lines(car, desired, what, waits))), as_json=False)
+    show(dict(_numbered([*status_lines(car, desired, what, waits), ("log", logged)])), as_json=False)
+
+
+def _logged(officer: Officer, newest: Json) -> str:
+    """Return what the log proves of the newest order, by the pinned key."""
+    try:
+        head = look_at_log(officer.server, officer.notebook, officer.settings.log_key)
+    except NotThereError:
+        return "no checkpoint was signed yet"
+    if head is None or not newest.get("cmd_id"):
+        return told(head, None)
+    return told(head, place_of(officer.server, head, officer.server.order(str(newest["cmd_id"]))))
 
 
 def key_of(key: str | None, settings: Settings) -> str:

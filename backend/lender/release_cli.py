@@ -1,4 +1,4 @@
-"""`tbox lender unlock | cancel | freeze`: one signature, at any hour, with or without a server."""
+"""`tbox lender unlock | cancel | decommission | freeze`: one signature, at any hour."""
 
 import secrets
 from pathlib import Path
@@ -84,6 +84,28 @@ def cancel(
     _release(officer, release, key, yes, out, (passphrase_file, module), offline=offline, as_json=as_json)
 
 
+def decommission(
+    *,
+    device: Device,
+    key: Key = None,
+    delegation: Delegations = None,
+    yes: Yes = False,
+    passphrase_file: PassphraseFile = None,
+    module: Module = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """End the lender's authority over a car for good, once the loan is paid off, as its maker.
+
+    The gate asks the loan system and signs beside you; then the car erases what it knew of the lender and
+    says so by its own signature. It cannot be undone. `status` shows the car's word.
+    """
+    settings = with_delegations(load_settings(config), delegation)
+    officer = open_officer(settings)
+    release = officer.prepare_release(OrderType.DECOMMISSION, device)
+    _release(officer, release, key, yes, None, (passphrase_file, module), offline=False, as_json=as_json)
+
+
 def freeze(
     *,
     reason: Annotated[str, typer.Option(help="One sentence; it is logged.")],
@@ -107,7 +129,7 @@ def freeze(
     with open_key(
         key_of(key, settings), ask_passphrase(passphrase_file), module or settings.pkcs11_module
     ) as by:
-        mine, _ = officer.delegation_of(by, OrderType.UNLOCK, None)
+        mine, delegated = officer.delegation_of(by, OrderType.UNLOCK, None)
         record = GateRecord(
             type=RecordType.FREEZE,
             record_id=secrets.token_bytes(16),
@@ -120,7 +142,7 @@ def freeze(
         write_new(out, document)
         show({"record": str(out)}, as_json=as_json)
         return
-    answer = open_gate(settings).post_record("/freeze", document)
+    answer = open_gate(settings).post_record("/freeze", document, delegated)
     show({"record": record.record_id.hex(), "state": shown(answer.get("state"))}, as_json=as_json)
 
 

@@ -26,8 +26,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from backend.lender.errors import NotThereError, ServerError, SettingsError
 from backend.lender.files import read_secret
-from backend.lender.limits import ANSWER_BYTES_MAX, SERVER_TIMEOUT_S
-from backend.lender.plain import shown, to_text
+from backend.lender.limits import (
+    ANSWER_BYTES_MAX,
+    DISPOSITION_PAGES_MAX,
+    DISPOSITIONS_A_PAGE,
+    SERVER_TIMEOUT_S,
+)
+from backend.lender.plain import member, shown, to_text
 from backend.lender.settings import Settings
 
 Json = dict[str, Any]
@@ -136,9 +141,27 @@ class Server:
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         return self._ask("GET", f"/v1/orders?{query}" if query else "/v1/orders")
 
-    def dispositions(self, device: str) -> Json:
-        """Return a car's dispositions."""
-        return self._ask("GET", f"/v1/devices/{quote(device)}/dispositions")
+    def dispositions(self, device: str) -> list[Any]:
+        """Return all of a car's dispositions, page by page, as they arrived.
+
+        Raises:
+            ServerError: it has more pages than a car's life fills.
+        """
+        found: list[Any] = []
+        path = f"/v1/devices/{quote(device)}/dispositions?limit={DISPOSITIONS_A_PAGE}"
+        cursor: str | None = ""
+        for _ in range(DISPOSITION_PAGES_MAX):
+            answer = self._ask("GET", f"{path}&cursor={quote(cursor)}" if cursor else path)
+            found += member(answer, "items", list)
+            cursor = answer.get("next_cursor")
+            if not cursor:
+                return found
+        raise ServerError(f"the server shows more than {DISPOSITION_PAGES_MAX} pages of one car's answers")
+
+    def consistency(self, first: int, second: int) -> list[Any]:
+        """Return the proof that the log's larger tree begins with the smaller."""
+        asked = urlencode({"first": first, "second": second})
+        return list(member(self._ask("GET", f"/v1/ledger/proofs/consistency?{asked}"), "proof", list))
 
     def publish(self, kind: str, document: bytes) -> Json:
         """Hand in a delegation, snapshot or revocation."""
@@ -158,9 +181,14 @@ class Server:
         """Return the log's newest checkpoint, a signed note."""
         return self._send("GET", "/v1/ledger/checkpoint", None, {}).decode("utf-8", "replace")
 
-    def post_record(self, path: str, document: bytes) -> Json:
-        """Hand a signed record to the gate."""
-        return self._ask("POST", path, {"document": to_text(document)})
+    def inclusion(self, index: int, size: int) -> list[Any]:
+        """Return the proof that a leaf stands in the log's tree of a size."""
+        asked = urlencode({"index": index, "size": size})
+        return list(member(self._ask("GET", f"/v1/ledger/proofs/inclusion?{asked}"), "proof", list))
+
+    def post_record(self, path: str, document: bytes, delegation: bytes) -> Json:
+        """Hand a signed record to the gate, with the delegation that it names: the gate may not know it."""
+        return self._ask("POST", path, {"document": to_text(document), "delegation": to_text(delegation)})
 
     def _ask(self, method: str, path: str, body: Json | None = None, *, key: str | None = None) -> Json:
         headers = {} if key is None else {"Idempotency-Key": key}

@@ -14,12 +14,17 @@ Example:
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
+import shutil
+import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -63,7 +68,6 @@ from tests.builders.mcu import EPISODE, Box, provision_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from backend.store.database import Database
 
@@ -136,6 +140,18 @@ class LineCar(Box):
 _BINDERS = (("installer", Role.INSTALLER), ("gate", Role.GATE))
 
 
+@functools.cache
+def _furnished() -> Path:
+    """Hold all ceremonies once for all tests of a run."""
+    folder = Path(tempfile.mkdtemp(prefix="tbox-test-desk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    furnish(folder)
+    for name in ("gate", "installer"):
+        pair = ("pat", "pim")
+        Desk(folder).delegate(name, name, issuer="platform", root="platform-root.json", officers=pair)
+    return folder
+
+
 def desk_key(desk: Desk, name: str) -> SoftwareSigner:
     """Return a key of the desk, opened."""
     signer: Any = open_key_file(desk / f"{name}.key", PASSPHRASE)
@@ -176,7 +192,8 @@ class LineServer:
         answer = self.client.request(method, path, headers=kept, json=body if method == "POST" else None)
         if self.after is not None:
             self.after()
-        return answer.status_code, answer.json()
+        is_json = "json" in answer.headers["content-type"]
+        return answer.status_code, answer.json() if is_json else answer.content
 
 
 @dataclass
@@ -200,12 +217,8 @@ class LockLine:
     @classmethod
     def make(cls, folder: Path) -> Self:
         """Set everything up, up to a bound car that the backend knows."""
-        (folder / "desk").mkdir()
-        furnish(folder / "desk")
+        shutil.copytree(_furnished(), folder / "desk")
         desk, now_s = Desk(folder / "desk"), int(time.time())
-        for name, role in (("gate", "gate"), ("installer", "installer")):
-            more = {"issuer": "platform", "root": "platform-root.json", "officers": ("pat", "pim")}
-            desk.delegate(name, role, **more)  # type: ignore[arg-type]
         car = LineCar(desk, now_s)
         car.provision()
         car.run(4)
