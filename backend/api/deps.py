@@ -7,6 +7,7 @@ Rules:
   caller's.
 - All reads of a request see one snapshot: `ReadSession`. A use-case that writes gets a `WriteSession` and
   begins its own transaction.
+- Ids in addresses are hex of one length or an enum's word, and never part of a path or of SQL text (B-04).
 - Exact positions: take `positions: PositionAccess` and call `positions.record(...)` before reading any.
 
 Example:

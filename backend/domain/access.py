@@ -7,7 +7,7 @@ Rules:
 - A permission never orders a car: locking needs signatures made outside the server. It lets someone bring
   them; maker and checker are two roles, and no administrator has either.
 - Reading exact positions needs a permission *and* a purpose, and is logged. No purpose allows selling
-  positions to credit bureaus, insurers or data brokers: there is none to name.
+  positions to credit bureaus, insurers or data brokers: there is none to name (P-15).
 
 Example:
     >>> is_allowed(Role.INSTALLER, Permission.POSITION_READ)

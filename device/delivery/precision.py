@@ -1,4 +1,4 @@
-"""How exactly a position may leave the box: more than is allowed is taken out before sealing.
+"""How exactly a position may leave the box: more than is allowed is taken out before sealing (P-02).
 
 Rules:
 - EXACT keeps the fix. CELL keeps the centre of its cell of 0.01° and nothing that could narrow it. IN_OUT

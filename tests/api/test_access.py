@@ -83,6 +83,7 @@ def test_with_every_role_that_lacks_the_permission_every_address_answers_403(
 def test_another_organisations_box_and_a_missing_one_are_the_same_404_at_every_address(
     backend: Backend, client: TestClient, walk: list[Endpoint]
 ) -> None:
+    """B-03: no object of another organisation is told from one that does not exist."""
     theirs = Box()
     theirs.enrol(backend, client, org_id=backend.organisation("Another Lender"))
     keys = {role: backend.key(role) | {PURPOSE_HEADER: Purpose.SUPPORT} for role in Role}

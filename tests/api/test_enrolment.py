@@ -1,4 +1,7 @@
-"""Enrolment over HTTP: who becomes known, who does not, and what a repeat changes."""
+"""Enrolment over HTTP: who becomes known, who does not, and what a repeat changes.
+
+Nobody registers himself: a box needs a token that its organisation has made (B-05).
+"""
 
 import base64
 import threading

@@ -1,6 +1,7 @@
 """A server that lies, and officers who may not sign: each is refused with one sentence; nothing is signed.
 
 What a compromised server could show otherwise than what was signed is shown otherwise here, one thing each.
+It holds no officer's key (B-01).
 """
 
 import hashlib

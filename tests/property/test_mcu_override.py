@@ -1,4 +1,4 @@
-"""The emergency start: it needs nobody, never locks out for good, and cannot be guessed."""
+"""The emergency start: it needs nobody, never locks out for good, and cannot be guessed (O-01 to O-05)."""
 
 import hashlib
 import hmac

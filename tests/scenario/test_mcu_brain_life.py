@@ -76,6 +76,7 @@ def test_a_token_that_the_gate_refuses_cancels_the_lock() -> None:
 
 
 def test_one_press_opens_a_window_and_the_car_locks_again_only_by_a_fresh_token() -> None:
+    """O-04: each start is a signed disposition and changes nothing else about the order."""
     box = Box.locked()
     token = box.go_token()
     box.board.is_pressed = True

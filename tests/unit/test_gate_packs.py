@@ -1,4 +1,7 @@
-"""Each pack as a table: what a place allows, to the day and the second, and what no pack may say."""
+"""Each pack as a table: what a place allows, to the day and the second, and what no pack may say.
+
+P-09 is US-CA, P-10 US-NJ, P-11 US-NV, P-12 US-WI, P-13 the default, P-14 China and the European Union.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime
