@@ -1,9 +1,10 @@
 """Frames on the line between agent and microcontroller: the same file on CPython and on MicroPython.
 
-Rules: a frame is COBS(kind u8 ‖ body ‖ CRC-32, little-endian) and one zero byte, at most 4,096 bytes with it.
-A zero ends a frame and nothing else does, so that a reader that starts anywhere, or lost bytes, is in step
-again at the next zero. What does not read is counted and dropped whole; who waits for an answer asks again.
-The CRC finds accidents, not forgery: nothing on this line is believed for it.
+Rules: a frame is COBS(kind u8 ‖ body ‖ CRC-32, little-endian) and one zero byte, at most 4,096 bytes with
+it. A zero ends a frame and nothing else does, so that a reader that starts anywhere, or lost bytes, is in
+step again at the next zero. What does not read is counted by what is wrong with it and dropped whole; who
+waits for an answer asks again. Two zeros without anything between them are no frame: a writer may begin
+with one. The CRC finds accidents, not forgery: nothing on this line is believed for it.
 
 What kinds and bodies mean is not said here. It has no annotations, see `strict_cbor`.
 
@@ -19,6 +20,10 @@ import binascii
 
 FRAME_BYTES_MAX = 4_096  # with the ending zero: the microcontroller's buffer
 BODY_BYTES_MAX = 4_072  # 4,096 less the zero, kind, CRC, and one byte of stuffing for each 254
+TOO_LONG = "too_long"  # no zero in 4,096 bytes
+STUFFING = "stuffing"  # a length points beyond the frame
+SHORT = "short"  # no kind, or kind 0
+CRC = "crc"
 _CRC_BYTES = 4
 _RUN_MAX = 254
 
@@ -42,11 +47,12 @@ def encode_frame(kind, body):
 class Decoder:
     """Takes bytes as they come.
 
-    Attributes: garbled (frames that did not read).
+    Attributes: garbled (frames that did not read), bad (how many of them by what was wrong).
     """
 
     def __init__(self):
         self.garbled = 0
+        self.bad = {TOO_LONG: 0, STUFFING: 0, SHORT: 0, CRC: 0}
         self._pending = bytearray()
         self._skips = False  # too long: until the next zero
 
@@ -68,19 +74,28 @@ class Decoder:
             start = end + 1
 
     def _finish(self, frames):
-        data = None if self._skips else _unstuffed(bytes(self._pending))
-        is_empty = not self._skips and not self._pending  # two zeros: a writer that flushes the line first
+        stuffed, is_too_long = bytes(self._pending), self._skips
         self._pending, self._skips = bytearray(), False
-        if is_empty:
+        if not stuffed and not is_too_long:
             return
-        if data is None or len(data) <= _CRC_BYTES or data[0] == 0:
+        data = None if is_too_long else _unstuffed(stuffed)
+        wrong = TOO_LONG if is_too_long else _wrong(data)
+        if wrong is None:
+            frames.append((data[0], data[1:-_CRC_BYTES]))
+        else:
             self.garbled += 1
-            return
-        end = len(data) - _CRC_BYTES
-        if binascii.crc32(data[:end]) & 0xFFFFFFFF != int.from_bytes(data[end:], "little"):
-            self.garbled += 1
-            return
-        frames.append((data[0], data[1:end]))
+            self.bad[wrong] += 1
+
+
+def _wrong(data):
+    """Return what is wrong with the content of a frame, or None."""
+    if data is None:
+        return STUFFING
+    if len(data) <= _CRC_BYTES or data[0] == 0:
+        return SHORT
+    end = len(data) - _CRC_BYTES
+    is_whole = binascii.crc32(data[:end]) & 0xFFFFFFFF == int.from_bytes(data[end:], "little")
+    return None if is_whole else CRC
 
 
 def _stuffed(data):

@@ -11,6 +11,7 @@ Example:
     main.main()
 """
 
+import gc
 import hashlib
 import sys
 
@@ -47,6 +48,7 @@ def run(board, brain):
     decoder = mcu_link.Decoder()
     while True:
         began = board.ticks_ms()
+        gc.collect()  # before the work: what then stays lies low, and the heap does not fall to pieces
         work(board, brain, decoder)
         spent = board.ticks_ms() - began
         board.sleep_ms(ROUND_MS - spent if spent < ROUND_MS else 1)
@@ -58,6 +60,9 @@ def work(board, brain, decoder):
         brain.receive(kind, body)
     if decoder.garbled:
         brain.counters["link_garbled"] = decoder.garbled & 0xFFFFFFFF
+    for word, count in decoder.bad.items():
+        if count:
+            brain.counters["link_bad_" + word] = count & 0xFFFFFFFF
     brain.step()
     for kind, body in brain.outgoing():
         board.link_write(mcu_link.encode_frame(kind, body))

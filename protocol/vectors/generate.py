@@ -25,6 +25,7 @@ from protocol.compression import decompress
 from protocol.envelope import Kind, external_aad, read_sign1, sig_structure
 from protocol.ids import cose_key_bytes
 from protocol.limits import FACTS_BYTES_MAX, SIGN1_BYTES_MAX
+from protocol.mcu_link import encode_frame
 from protocol.orders import OrderType
 from protocol.topics import Down, Up, down_topic, up_topic
 from protocol.vectors import evidence
@@ -32,6 +33,8 @@ from protocol.vectors.annotate import annotate
 from protocol.vectors.good import good_messages
 from protocol.vectors.keys import NAMES, published_scalar, published_signer
 from protocol.vectors.labels import LABELS
+from protocol.vectors.link import FRAMES
+from protocol.vectors.link import content as link_lines
 from protocol.vectors.orders import ACCEPTED, REFUSED
 from protocol.vectors.orders_examples import orders_example, states_table
 from protocol.vectors.orders_messages import content as order_messages
@@ -62,6 +65,7 @@ def build() -> dict[str, object]:
         "orders.json": [{"hex": text} for text in ACCEPTED]
         + [{"hex": text, "refused": word} for word, texts in REFUSED.items() for text in texts],
         "order-messages.json": order_messages(),
+        "link.json": link_lines(),
         "topics.json": [up_topic(DEVICE, kind) for kind in Up] + [down_topic(DEVICE, kind) for kind in Down],
     }
 
@@ -87,12 +91,15 @@ def example_bytes(name: str) -> bytes:
 
     Args:
         name: a good message, or one seen through a prefix: `sha256:` its hash, `payload:` what it signs,
-            `signed:` its Sig_structure, `unpacked:` without zstd, `key:` a published key; orders and what
-            goes with them as `orders_examples` names them.
+            `signed:` its Sig_structure, `unpacked:` without zstd, `key:` a published key, `frame:` a frame
+            of the link; orders and what goes with them as `orders_examples` names them.
     """
     view, _, subject = name.rpartition(":")
     if view.startswith(("order", "document")):
         return orders_example(view, subject)
+    if view == "frame":
+        frame: bytes = encode_frame(*FRAMES[subject])
+        return frame
     return _good_example(view, subject)
 
 
