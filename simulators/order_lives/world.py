@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device.events import McuChanged, McuReceived, MessageArrived, Tick, UplinkConnected, UplinkLost
 from device.mcu import brain as brain_module
-from device.mcu import floors
+from device.mcu import floors as production_floors
 from device.mcu.brain import Brain
 from protocol import cose_sign, strict_cbor
 from protocol.ids import cose_key_bytes
@@ -75,7 +75,8 @@ class World:
         counts: faults by kind.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, floors: Any = production_floors) -> None:
+        self.floors = floors
         self.random = random.Random(seed)
         self.truth = Truth()
         self.board = Board(self.truth, seed)
@@ -98,7 +99,7 @@ class World:
         self._off_ms: int | None = None
         self._is_measured = True
         self._plays: tuple[int, bytes] | None = None
-        self._off_offers: list[int] = []
+        self._words: list[tuple[int, bytes]] = []
         self.boot()
 
     # --- the brain's power ---
@@ -110,7 +111,7 @@ class World:
             self.oracle.note_off(self.truth.now_ms - self._off_ms, is_measured=self._is_measured)
             self._off_ms = None
         try:
-            self.brain = Brain(self.board, Key(), floors, check_signature, {"firmware": FIRMWARE})
+            self.brain = Brain(self.board, Key(), self.floors, check_signature, {"firmware": FIRMWARE})
         except PowerLostError:
             self.lose_power(0)
             return
@@ -157,9 +158,6 @@ class World:
                 self.oracle.hear(body)
             elif kind == brain_module.LINK_CODE:
                 self.oracle.note_link_code(*link_code(body))
-            elif kind == brain_module.STATUS:
-                lost = strict_cbor.loads(body)[12].get("ring_lost", 0)
-                self.oracle.ring_lost = max(self.oracle.ring_lost, lost)
         return words
 
     def _observe(self) -> None:
@@ -167,6 +165,7 @@ class World:
             return
         lock = self.brain.record.open[int(OrderType.LOCK)]
         state = State.NONE if lock is None else State(lock.state)
+        self.oracle.ring_lost = max(self.oracle.ring_lost, self.brain.record.ring_lost)
         self.oracle.observe(state, None if lock is None else lock.cmd_hash)
 
     # --- time ---
@@ -206,6 +205,7 @@ class World:
     def _step_brain(self) -> None:
         self._with_brain(lambda brain: brain.step())
         self._observe()
+        self._words += self._hear_all()
         if self.brain is not None:
             self._listen()
             self.oracle.after_step()
@@ -273,7 +273,7 @@ class World:
     def _carry(self) -> bool:
         frames, self.agent.sent = self.agent.sent, []
         said, self.agent.published = self.agent.published, []
-        words = self._hear_all()
+        words, self._words = self._words + self._hear_all(), []
         down, self.office.outbox = self.office.outbox, []
         for kind, body in frames:
             whole = strict_cbor.dumps(self.facts()) if kind == brain_module.FACTS else body
@@ -350,7 +350,7 @@ class World:
         question = {1: 1, 2: MCU.kid, 3: self.random.randbytes(16)}
         self.give(brain_module.CHALLENGE_QUESTION, strict_cbor.dumps(question))
         self._step_brain()
-        for kind, body in self._hear_all():
+        for kind, body in self._words:
             if kind == brain_module.CHALLENGE:
                 asked.append(body)
         challenge = strict_cbor.loads(cose_sign.read_sign1(asked[0])[2])
