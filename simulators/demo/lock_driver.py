@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CRANK_S: Final = 2.0  # how long someone turns the starter before giving up
 LOOK_S: Final = 0.1
+ENGINE_OUT_S: Final = 1.2  # until it turns no more
+INSTRUMENTS_S: Final = 1.5
 ALWAYS_US: Final = 1 << 60
 
 
@@ -51,6 +53,14 @@ class Driver:
         """Turn the key off, and stay in the car: the bus goes on saying that it stands."""
         self._wish(Ignition.OFF)
         self.body.turn_off()
+
+    def park(self) -> None:
+        """Switch the engine off, look at the instruments for a moment, and take the key out."""
+        self.switch_off()
+        time.sleep(ENGINE_OUT_S)
+        self.switch_on()  # the bus says now that the engine stands
+        time.sleep(INSTRUMENTS_S)
+        self.switch_off()
 
     def hold_wire(self, *, is_on: bool) -> None:
         """Switch the ignition's wire alone: what the bus says stays."""

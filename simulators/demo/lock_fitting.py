@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 
+from device.mcu.pins import KEY_FILE
 from protocol import cose_sign, strict_cbor
 from protocol.dispositions import open_disposition
 from protocol.envelope import SoftwareSigner
@@ -205,4 +206,4 @@ def _bind(papers: Papers, challenge: dict[int, Any], kid: bytes) -> dict[int, ob
 
 def _scalar(state: Path) -> int:
     """Return D1, which the firmware made at its first start and keeps in its flash."""
-    return int.from_bytes((state / "d1").read_bytes()[:32], "big")
+    return int.from_bytes((state / KEY_FILE).read_bytes()[:32], "big")

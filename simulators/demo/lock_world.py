@@ -276,6 +276,10 @@ class LockWorld(World):
         found: dict[str, Any] = self.cloud.api.get(f"/v1/orders/{cmd_id}")
         return found
 
+    def checkpoint(self) -> bytes:
+        """Return the log's last signed checkpoint."""
+        return self.cloud.api.raw("GET", "/v1/ledger/checkpoint")
+
     def write_order_trust(self, path: Path) -> None:
         """Write what a verifier of this car's orders trusts: from ceremonies and workshop, no server."""
         pinned = self._pinned()
