@@ -21,6 +21,7 @@ Example:
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -56,7 +57,7 @@ from backend.usecases.gate_port import GateAwayError, GatePart, LogPlace
 from backend.usecases.order_steps import take_step
 from backend.usecases.release_paid import release_paid
 from backend.usecases.repeat_request import forget_old
-from backend.usecases.request_order import make_whole, store_part
+from backend.usecases.request_order import enter_release, make_whole, store_part
 from protocol.limits import ORDERS_DRIVEN_MAX
 from protocol.orders import Role, assemble
 
@@ -70,9 +71,10 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+RELEASE_EVERY_S: Final = 2.0
+"""Seconds after which payments are looked for again within a round, which asks the gate 15 s at a time."""
+
 _SECOND_US: Final = 1_000_000
-_GATE_KEY: Final = "gate"
-"""Stands where an API key would: nobody brought this over the API."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class OrderDriver:
     gate: Gate
     publish: Callable[[int], ledger.SignedCheckpoint]
     witnessed_min: int = 0
+    _looked_s: float = 0.0
 
     def round(self, *, now_us: int) -> Counter[str]:
         """Do what is due now; return what was done, by name.
@@ -100,14 +103,23 @@ class OrderDriver:
             OperationalError: The database does not answer.
         """
         counts: Counter[str] = Counter()
-        self._end_lives(counts, now_us=now_us)
+
+        def release() -> None:
+            """Look for payments again when the last look is a while ago: a slow gate delays no release."""
+            if time.monotonic() - self._looked_s >= RELEASE_EVERY_S:
+                release_paid(self.database, self.gate, counts, now_us=now_us)
+                self._looked_s = time.monotonic()
+
         release_paid(self.database, self.gate, counts, now_us=now_us)
+        self._looked_s = time.monotonic()
+        self._end_lives(counts, now_us=now_us)
         tell_gate(self.database, self.gate, counts)
         with self.database.reading() as session:
             due = list_due(session, now_us=now_us, limit=ORDERS_DRIVEN_MAX)
         for cmd_id in due:
+            release()
             self._drive(cmd_id, counts, now_us=now_us)
-        fetch_tokens(self.database, self.gate, counts, now_us=now_us)
+        fetch_tokens(self.database, self.gate, counts, now_us=now_us, between=release)
         with self.database.writing() as session:
             in_transaction(session, lambda: forget_old(session, now_us=now_us))
         return counts
@@ -133,9 +145,11 @@ class OrderDriver:
         with self.database.reading() as session:
             order = locate_order(session, cmd_id=cmd_id)
             assert order is not None, "orders are never deleted"
-            if is_restrictive(order.type) and is_killed(session, org_id=order.org_id):
-                return
-            case = GateCase.of(session, order)
+            is_kept = is_restrictive(order.type) and is_killed(session, org_id=order.org_id)
+            case = None if is_kept else GateCase.of(session, order)
+        if case is None:  # looked at later: one organisation's orders stand in no other's way
+            self._put_off(cmd_id, now_us=now_us)
+            return
         try:
             match Stage(order.stage):
                 case Stage.AWAITING_CHECKER:
@@ -149,11 +163,11 @@ class OrderDriver:
         except GateAwayError as away:
             counts["gate_away"] += 1
             LOG.warning("gate does not answer cmd_id=%s cause=%s", cmd_id, away)
-            self._put_off(case, now_us=now_us)
+            self._put_off(cmd_id, now_us=now_us)
         except (LedgerError, DBAPIError) as down:
             counts["ledger_away"] += 1
             LOG.warning("ledger does not take an order cmd_id=%s cause=%s", cmd_id, type(down).__name__)
-            self._put_off(case, now_us=now_us)
+            self._put_off(cmd_id, now_us=now_us)
 
     def _screen(self, case: GateCase, counts: Counter[str], *, now_us: int) -> None:
         """Show the maker's order to the gate once, before the checker looks."""
@@ -259,8 +273,10 @@ class OrderDriver:
             reason_code=None,
             now_us=now_us,
         )
-        make_whole(session, order)
+        message = make_whole(session, order)
         take_step(session, order, Step.GATE_SIGNED, why="signed by the gate", now_us=now_us)
+        if order.leaf_index is None:  # a DECOMMISSION: it releases, so it never waits for the log
+            enter_release(session, order, message, now_us=now_us)
         counts["order_queued"] += 1
 
     def _proof(self, order: Order, *, now_us: int) -> LogPlace:
@@ -304,13 +320,13 @@ class OrderDriver:
         with self.database.writing() as session:
             return in_transaction(session, do)
 
-    def _put_off(self, case: GateCase, *, now_us: int) -> None:
+    def _put_off(self, cmd_id: str, *, now_us: int) -> None:
         def later(session: Session, order: Order) -> None:
             order.attempts += 1
             order.due_us = now_us + ask_again_after_s(order.attempts) * _SECOND_US
             session.add(order)
 
-        self._change(case.order.cmd_id, later, stages=set(DRIVEN))
+        self._change(cmd_id, later, stages=set(DRIVEN))
 
     def _sleep(self, case: GateCase) -> None:
         """An order that waits for a person is not looked at again before its life ends."""

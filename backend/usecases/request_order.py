@@ -217,6 +217,11 @@ def queue_single(session: Session, order: Order, *, now_us: int) -> None:
     """Send an order that one signature makes whole, and enter it in the log or in its queue."""
     message = make_whole(session, order)
     send_down(session, order, now_us=now_us)
+    enter_release(session, order, message, now_us=now_us)
+
+
+def enter_release(session: Session, order: Order, message: bytes, *, now_us: int) -> None:
+    """Enter a whole order that waits for nobody in the log, or in the log's queue."""
     entry = ledger.Entry(
         leaf_type=ledger.LeafType.ORDER, content=message, org_id=order.org_id, device_id=order.device_id
     )

@@ -53,7 +53,7 @@ from protocol.vectors.story import fixed_bytes
 from tests.builders.backend import Backend, Box, make_backend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import httpx2
@@ -71,7 +71,11 @@ def part_of(payload: bytes, by: OrderSigner) -> dict[str, str]:
 
 @dataclass
 class FakeGate:
-    """Answers as a test says, and remembers what it was asked."""
+    """Answers as a test says, and remembers what it was asked.
+
+    Attributes:
+        while_asked: what happens once while the next question is under way.
+    """
 
     verdict: str = "SIGNED"
     screen_verdict: str = "ELIGIBLE"
@@ -83,11 +87,15 @@ class FakeGate:
     logs: list[LogPlace | None] = field(default_factory=list)
     reasons: list[CheckerReason | None] = field(default_factory=list)
     places: list[tuple[int, int] | None] = field(default_factory=list)
+    while_asked: Callable[[str], None] | None = None
 
     def _hear(self, name: str) -> None:
         if self.is_away:
             raise GateAwayError("switched off by the test")
         self.asked[name] += 1
+        if self.while_asked is not None:
+            meanwhile, self.while_asked = self.while_asked, None
+            meanwhile(name)
 
     def _sign(self, payload: bytes, *, logged: bool) -> GatePart:
         protected, signature = sign_part(SignKind.COMMAND, payload, signer("gate", logged=logged))
