@@ -10,7 +10,7 @@ Rules (C-15; README §1.15, §1.20):
   does not lock. The cell is nowhere stored or logged.
 
 Example:
-    >>> fetch_tokens(database, gate, counts, now_us=utc_us())
+    >>> fetch_tokens(database, gate, counts, now_us=utc_us(), between=lambda: None)
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from backend import ledger
 from backend.domain.batch_time import TimeSource
 from backend.domain.order_flow import ask_again_after_s
+from backend.ledger.log import LedgerError
 from backend.store.contention import in_transaction
 from backend.store.dispositions import list_untold
 from backend.store.latest import load_fix
@@ -33,6 +34,7 @@ from protocol.limits import ORDERS_DRIVEN_MAX, PLACE_AGE_S_MAX
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     from sqlmodel import Session
 
@@ -45,13 +47,24 @@ _SECOND_US: Final = 1_000_000
 _CELL_E7: Final = 1_000_000  # a tenth of a degree
 
 
-def fetch_tokens(database: Database, gate: Gate, counts: Counter[str], *, now_us: int) -> None:
-    """Ask the gate for the go tokens that are due; count what it said."""
+def fetch_tokens(
+    database: Database, gate: Gate, counts: Counter[str], *, now_us: int, between: Callable[[], None]
+) -> None:
+    """Ask the gate for the go tokens that are due; count what it said.
+
+    Args:
+        database: Where the questions are.
+        gate: Whom to ask.
+        counts: What was done, by name.
+        now_us: UTC in µs.
+        between: Called before each question: the gate's answer may take long, and releases go first.
+    """
     with database.reading() as session:
         asked = list_due_go(session, now_us=now_us, limit=ORDERS_DRIVEN_MAX)
         open_now = [item for item in asked if _is_open(session, item)]
         places = {item.item_no: coarse_place(session, item, now_us=now_us) for item in open_now}
     for item in asked:
+        between()
         said = None
         if item in open_now:
             try:
@@ -62,7 +75,12 @@ def fetch_tokens(database: Database, gate: Gate, counts: Counter[str], *, now_us
                 _note_go(database, item, None, is_away=True, now_us=now_us)
                 continue
         counts["go_dropped" if said is None else f"go_{said.verdict.lower()}"] += 1
-        _note_go(database, item, said, is_away=False, now_us=now_us)
+        try:
+            _note_go(database, item, said, is_away=False, now_us=now_us)
+        except LedgerError as down:
+            counts["ledger_away"] += 1
+            LOG.warning("ledger does not take a go token cause=%s", type(down).__name__)
+            _note_go(database, item, None, is_away=True, now_us=now_us)
 
 
 def _note_go(

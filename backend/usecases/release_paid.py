@@ -22,11 +22,12 @@ from backend.store.mcus import Mcu, find_mcu_by_id, locate_mcu
 from backend.store.orders import Order, counters_used, locate_order, locate_order_by_hash
 from backend.usecases.gate_case import verified_part
 from backend.usecases.gate_port import GateAwayError, GatePart
-from backend.usecases.order_steps import note_stage, overtake
+from backend.usecases.order_steps import note_stage, overtake, settle_slot
 from backend.usecases.request_order import queue_single, store_part
 from protocol import orders_payload
 from protocol.orders import OrderType, State, encode_order
-from protocol.orders_vocabulary import CLASS_B
+from protocol.orders_checks import CTR_JUMP_MAX
+from protocol.orders_vocabulary import CLASS_B, FINAL
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -39,15 +40,27 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _SECOND_US: Final = 1_000_000
+_FAILED_MAX: Final = 3
+_ON_ITS_WAY: Final = frozenset({Stage.QUEUED, Stage.SENT, Stage.ANSWERED})
 _GATE_KEY: Final = "gate"
 """Stands where an API key would: nobody brought this over the API."""
 
 
 def release_paid(database: Database, gate: Gate, counts: Counter[str], *, now_us: int) -> None:
-    """Let the gate sign an UNLOCK for each order that a payment has overtaken; count what was done."""
+    """Let the gate sign an UNLOCK for each order that a payment has overtaken; count what was done.
+
+    One release that the gate cannot answer keeps no other back; after a few the gate itself is away.
+    """
+    failed = 0
     try:
         for paid in gate.releases():
-            _release(database, gate, paid, counts, now_us=now_us)
+            try:
+                _release(database, gate, paid, counts, now_us=now_us)
+            except GateAwayError:
+                failed += 1
+                if failed >= _FAILED_MAX:
+                    raise
+                counts["gate_away"] += 1
     except GateAwayError as away:
         counts["gate_away"] += 1
         LOG.warning("gate does not answer about releases cause=%s", away)
@@ -67,14 +80,16 @@ def _release(database: Database, gate: Gate, paid: PaidOrder, counts: Counter[st
     part = said.part
 
     def store() -> None:
-        if _store_release(session, mcu, payload, part, now_us=now_us):
+        if _store_release(session, mcu, paid, payload, part, now_us=now_us):
             counts["release_queued"] += 1
 
     with database.writing() as session:
         in_transaction(session, store)
 
 
-def _store_release(session: Session, mcu: Mcu, payload: bytes, part: GatePart, *, now_us: int) -> bool:
+def _store_release(
+    session: Session, mcu: Mcu, paid: PaidOrder, payload: bytes, part: GatePart, *, now_us: int
+) -> bool:
     locate_mcu(session, device_id=mcu.device_id, lock=True)
     read = read_payload(payload)
     assert isinstance(read, ReadOrder), "we wrote it"
@@ -96,6 +111,11 @@ def _store_release(session: Session, mcu: Mcu, payload: bytes, part: GatePart, *
         LOG.error("the gate's release does not hold cmd_id=%s cause=%s", read.cmd_id, verified.detail)
         return False
     overtake(session, by=order, now_us=now_us)
+    released = locate_order_by_hash(session, device_id=mcu.device_id, cmd_hash=paid.cmd_hash)
+    if released is not None:  # also one that something else had overtaken, or whose life is over here
+        released.overtaken_by = read.cmd_id
+        settle_slot(released)
+        session.add(released)
     session.add(order)
     session.flush()
     store_part(
@@ -113,11 +133,18 @@ def _store_release(session: Session, mcu: Mcu, payload: bytes, part: GatePart, *
 
 
 def _is_released(session: Session, order: Order) -> bool:
-    """Return whether a release for this order is on its way already, and not refused by the car."""
+    """Return whether the car has ended this order, or an UNLOCK for it is on its way and not refused.
+
+    A CANCEL releases no locked car, and neither does a newer order: they are no release here.
+    """
+    if order.in_car in FINAL:
+        return True
     if order.overtaken_by is None:
         return False
     by = locate_order(session, cmd_id=order.overtaken_by)
-    return by is not None and by.in_car is not State.REJECTED
+    if by is None or by.type not in {OrderType.UNLOCK, OrderType.DECOMMISSION}:
+        return False
+    return by.stage in _ON_ITS_WAY and by.in_car is not State.REJECTED
 
 
 def _unlock_payload(session: Session, mcu: Mcu, *, now_s: int) -> bytes:
@@ -127,6 +154,8 @@ def _unlock_payload(session: Session, mcu: Mcu, *, now_s: int) -> bytes:
         fields = orders_payload.read_order(payload)[0]
         if order_type in {OrderType.UNLOCK, OrderType.CANCEL, OrderType.DECOMMISSION}:
             highest = max(highest, fields[9] if fields[8] == mcu.epoch else 0)
+    # An officer's order with a counter beyond what the car takes must not carry ours along (CTR_JUMP).
+    ctr = min(highest + 1, mcu.heads[CLASS_B] + CTR_JUMP_MAX)
     return encode_order(
         {
             1: 1,
@@ -137,7 +166,7 @@ def _unlock_payload(session: Session, mcu: Mcu, *, now_s: int) -> bytes:
             6: mcu.vin_bind,
             7: mcu.contract_ref,
             8: mcu.epoch,
-            9: highest + 1,
+            9: ctr,
             10: now_s,
             12: None,
             13: None,

@@ -1,0 +1,128 @@
+"""What a hostile reading of the worker found: releases that were lost, delayed or carried along too far."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.store.orders import list_due
+from backend.usecases.gate_port import GateAwayError, GateSaid, PaidOrder
+from protocol.limits import ORDERS_DRIVEN_MAX
+from protocol.orders import Code, OrderType, State, cmd_hash
+from protocol.orders_checks import CTR_JUMP_MAX
+from protocol.topics import Up
+from protocol.vectors.orders_story import MCU
+from tests.builders.orders import answer as car_answer
+from tests.builders.orders import device as waiting_car
+from tests.builders.orders_backend import OrderWorld
+
+pytestmark = pytest.mark.usefixtures("each_database")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[OrderWorld]:
+    made = OrderWorld.make(tmp_path)
+    yield made
+    made.close()
+
+
+def in_the_car(world: OrderWorld, state: State = State.LOCKED) -> bytes:
+    """Bring a LOCK as far as the car, which says that it has locked."""
+    payload = world.locked()
+    world.hears(Up.DISPOSITION, world.car.says(payload, 3), world.car.says(payload, int(state)))
+    return payload
+
+
+def paid(payload: bytes) -> PaidOrder:
+    return PaidOrder(cmd_hash=cmd_hash(payload), mcu_id=MCU.kid)
+
+
+def halt(world: OrderWorld) -> None:
+    with world.database.writing() as session, session.begin():
+        session.connection().exec_driver_sql("UPDATE ledger_head SET halted = 'test'")
+
+
+def test_a_halted_log_keeps_a_go_token_back_and_the_worker_alive(world: OrderWorld) -> None:
+    payload = in_the_car(world, State.ARMED)
+    world.hears(Up.REQUEST, world.car.go_request(payload))
+    halt(world)
+    world.gate.paid = []
+    assert world.drive()["ledger_away"] == 1
+    world.gate.paid = [paid(payload)]
+    assert world.drive()["release_queued"] == 1
+    world.dispatch()
+    assert (world.sent_on("go"), len(world.sent_on("order"))) == ([], 2)
+
+
+def test_a_cancel_of_a_locked_car_is_no_release_and_a_payment_still_unlocks(world: OrderWorld) -> None:
+    payload = in_the_car(world)
+    assert world.request(OrderType.CANCEL).status_code == 201
+    world.gate.paid = [paid(payload)]
+    assert world.drive(3)["release_queued"] == 1
+
+
+def test_an_order_that_has_expired_here_is_released_once(world: OrderWorld) -> None:
+    payload = world.locked()
+    world.backend.clock.pass_seconds(90_000)
+    world.drive()
+    world.gate.paid = [paid(payload)]
+    assert world.drive(5)["release_queued"] == 1
+
+
+def test_an_unlock_that_was_withdrawn_is_made_anew_by_a_payment(world: OrderWorld) -> None:
+    payload = in_the_car(world)
+    unlock = world.request(OrderType.UNLOCK).json()["cmd_id"]
+    gone = world.client.post(f"/v1/orders/{unlock}/withdraw", json={}, headers=world.key(world.maker))
+    assert gone.json()["stage"] == "WITHDRAWN"
+    world.gate.paid = [paid(payload)]
+    assert world.drive(3)["release_queued"] == 1
+
+
+def test_what_the_car_has_ended_is_not_released_again(world: OrderWorld) -> None:
+    payload = in_the_car(world, State.LEASE_EXPIRED)
+    world.gate.paid = [paid(payload)]
+    assert (world.drive(2)["release_queued"], world.gate.asked["release"]) == (0, 0)
+
+
+@pytest.mark.parametrize("leap", [CTR_JUMP_MAX, CTR_JUMP_MAX + 100])
+def test_an_officer_s_counter_beyond_the_car_s_reach_carries_no_release_along(
+    world: OrderWorld, leap: int
+) -> None:
+    payload = in_the_car(world)
+    far = world.payload(OrderType.UNLOCK, ctr=20 + leap)
+    assert world.request(far).status_code == 201
+    world.hears(Up.DISPOSITION, world.car.says(far, int(State.REJECTED), int(Code.CTR_JUMP)))
+    world.gate.paid = [paid(payload)]
+    world.drive(2)
+    world.dispatch()
+    assert car_answer(world.sent_on("order")[-1], waiting_car()) == ("ACCEPT", "OK")
+
+
+def test_one_release_without_an_answer_keeps_no_other_back(world: OrderWorld) -> None:
+    payload = in_the_car(world)
+    world.gate.paid = [paid(payload)]
+    failing = iter([True])
+    answering = world.gate.release
+
+    def release(*, payload: bytes) -> GateSaid:
+        if next(failing, False):
+            raise GateAwayError("status 422")
+        return answering(payload=payload)
+
+    world.gate.release = release  # type: ignore[method-assign]
+    world.gate.paid = [paid(payload), paid(payload)]
+    counts = world.drive()
+    assert (counts["gate_away"], counts["release_queued"]) == (1, 1)
+
+
+def test_orders_that_a_kill_switch_keeps_back_stand_in_nobody_s_way(world: OrderWorld) -> None:
+    payload = world.payload(OrderType.LOCK)
+    world.request(payload)
+    world.approve(payload)
+    body = {"on": True, "reason": "test"}
+    admin = world.key(world.backend.admin)
+    assert world.client.post("/v1/kill-switch", json=body, headers=admin).status_code == 200
+    world.drive()
+    with world.database.reading() as session:
+        due = list_due(session, now_us=world.backend.clock() - 1_000_000, limit=ORDERS_DRIVEN_MAX)
+    assert list(due) == []
