@@ -213,8 +213,9 @@ _HELD_SHOWN_S = 2_592_000  # 30 days, as long as an episode
 def _add_problems(app: FastAPI) -> None:
     @app.middleware("http")
     async def bound(request: Request, send: _Send) -> Response:
-        length = request.headers.get("content-length", "0")
-        if request.method == "POST" and not (length.isdigit() and int(length) <= PAYLOAD_BYTES_MAX):
+        length = request.headers.get("content-length", "")
+        is_bounded = "transfer-encoding" not in request.headers and length.isdecimal()
+        if request.method == "POST" and not (is_bounded and int(length) <= PAYLOAD_BYTES_MAX):
             return _problem(413, f"a body of at most {PAYLOAD_BYTES_MAX} bytes, with its length")
         return await send(request)
 

@@ -10,7 +10,7 @@ What cannot be read is 422, a wrong token 401, both problem+json.
     POST /review         ReviewRequest   -> Answer (SIGNED, REFUSED, HELD)      both have signed, it is logged
     POST /go             GoRequest       -> Answer (GO, NO_GO, REFUSED, HELD)   `token` for GO and NO_GO
     POST /release        ReleaseRequest  -> Answer (SIGNED, REFUSED)            an UNLOCK or CANCEL
-    GET  /releases                       -> Releases                            orders a payment has overtaken
+    GET  /releases                       -> Releases           overtaken, and not over by the word of the car
     POST /notices /blocks /payments /records   Document -> Recorded             loan records, any of the four
     POST /authority      Document        -> Recorded               snapshot, revocation, delegation
     POST /dispositions   Disposition     -> Recorded                            what a car said, by D1

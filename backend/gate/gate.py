@@ -17,6 +17,7 @@ Example:
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +70,7 @@ from protocol.orders import (
     sign_document,
     sign_part,
 )
+from protocol.orders_authority import is_revoked
 from protocol.orders_forms import GO_VERDICT, NO_GO_VERDICT
 from protocol.orders_vocabulary import FINAL as _FINAL
 
@@ -143,10 +145,12 @@ class Gate:
         self.book = AuthorityBook(trust.anchors)
         self.records = Records(trust, self.book)
         self._watch = ClockWatch(clock)
-        self.book.take("delegation", trust.delegation)
+        with suppress(AuthorityRefusedError):
+            self.book.take("delegation", trust.delegation)  # of the roots that the settings name …
         with store.writing() as at:
             for kind, document in at.authority():
                 self.book.take(kind, document)
+        self.book.take("delegation", trust.delegation)  # … or of those that followed them
         self._delegation = hashlib.sha256(trust.delegation).digest()
         own = self.book.holder(self._delegation)
         if own.kid != signer.kid or own.role != int(Role.GATE):
@@ -221,20 +225,26 @@ class Gate:
             return self._go(at, question, fresh, asked, request.place)
 
     def release(self, request: ReleaseRequest) -> Answer:
-        """Sign an UNLOCK or CANCEL: the payment's record is reason enough, else the loan system is asked."""
+        """Sign an UNLOCK or CANCEL: a payment is reason enough, else the loan system is asked.
+
+        What it releases stays among the releases until the car has said so: the answer may be lost.
+        """
         payload = to_bytes(request.payload)
         order = self._read(payload)
         if order[3] not in _RELEASING:
             raise BadRequestError("the gate releases by UNLOCK and CANCEL")
-        record = self._payment(order, request.record)
-        question = None if record is not None else self._ask(payload, Purpose.RELEASE)
+        is_paid = self._payment(order, request.record) is not None
+        if not is_paid:
+            with self.store.writing() as at:
+                is_paid = order[5] in {stored.mcu_id for stored in at.overtaken()}
+        question = None if is_paid else self._ask(payload, Purpose.RELEASE)
         with self.store.writing() as at:
             now_s = self.clock.now_s()
-            nos = [] if question is None else self._release_nos(at, question, now_s)
+            nos = [] if question is None else self._release_nos(at, question)
             if nos:
                 return self._refuse(at, "release refused", cmd_hash(payload), nos, now_s)
             part = sign_part(SignKind.COMMAND, payload, self._as_signer())
-            at.mark_ended(at_s=now_s, mcu_id=order[5])
+            at.mark_overtaken(order[4], order[7], now_s)
             at.log(now_s, "release signed", cmd_hash(payload), {"type": OrderType(order[3]).name})
             return self._signed(part, (Rule.LENDER, Rule.RELEASE), {})
 
@@ -250,7 +260,9 @@ class Gate:
         with self.store.writing() as at:
             stored = at.order(found[4])
             is_over = found[9] in _FINAL and stored is not None and stored.ended_s is None
-            is_over = is_over and stored is not None and stored.mcu_id == found[5]
+            is_over = (
+                is_over and stored is not None and (stored.mcu_id, stored.mcu_key) == (found[5], mcu_key)
+            )
             if is_over:
                 now_s = self.clock.now_s()
                 at.mark_ended(at_s=now_s, cmd_hash=found[4])
@@ -300,6 +312,7 @@ class Gate:
             return self._answer(at, "review refused", question, nos, Verdict.REFUSED, now_s)
         assert question.facts is not None, "an order without facts is refused above"
         at.add_order(_with_part(kept, part, passed))
+        at.add_signers(question.hash, [cose_sign.Signer(*given).delegation for given in parts])
         at.log(
             now_s,
             "signed",
@@ -328,7 +341,7 @@ class Gate:
             if nos:
                 return self._refuse(at, "decommission refused", question.hash, nos, now_s)
             part = sign_part(SignKind.COMMAND, payload, self._as_signer())
-            at.mark_ended(at_s=now_s, mcu_id=question.order[5])
+            at.mark_overtaken(question.lender.lender_id, question.order[7], now_s)
             at.log(now_s, "decommission signed", question.hash, {})
             return self._signed(part, (Rule.LENDER, Rule.SIGNERS, Rule.RELEASE), {}, facts=question.facts)
 
@@ -347,6 +360,9 @@ class Gate:
         frozen = self.records.freeze_nos(at, self._read(payload))
         if frozen:
             return self._refuse(at, "asked again while frozen", stored.cmd_hash, frozen, now_s)
+        if stored.overtaken_s is not None or stored.ended_s is not None:
+            no = No(rule=Rule.LIFE, detail="the order is over: it was paid, released or answered since")
+            return self._refuse(at, "asked again when over", stored.cmd_hash, [no], now_s)
         at.log(now_s, "asked again", stored.cmd_hash, {})
         return self._signed(stored.part, [Rule(number) for number in stored.rules], {})
 
@@ -459,7 +475,10 @@ class Gate:
         if stored.ended_s is not None or stored.type is OrderType.WARN:
             nos.append(No(rule=Rule.LIFE, detail="the order is over, or needs no go token"))
         if stored.overtaken_s is not None:
-            nos.append(No(rule=Rule.PAYMENT, detail="a payment has come since the order was signed"))
+            nos.append(
+                No(rule=Rule.PAYMENT, detail="a payment or a release has come since the order was signed")
+            )
+        nos += self._revoked_nos(at, stored)
         case = self._case(at, question, stored.basis, None, now_s, persons=frozenset(stored.persons))
         nos += case if isinstance(case, list) else judge(case)
         is_for_good = any(no.rule in FOR_GOOD for no in nos)
@@ -494,6 +513,13 @@ class Gate:
             facts=facts.hex(),
         )
 
+    def _revoked_nos(self, at: Transaction, stored: StoredOrder) -> list[No]:
+        """Who is revoked stops what he has signed: the car may not have heard of it yet (K-05)."""
+        holders = [self.book.holder(digest) for digest in at.signers(stored.cmd_hash)]
+        if all(holder is not None and not is_revoked(holder, self.book.roots) for holder in holders):
+            return []
+        return [No(rule=Rule.SIGNERS, detail="maker or checker was revoked since the order was signed")]
+
     # --- release --------------------------------------------------------------------------------------------
 
     def _payment(self, order: Mapping[int, Any], record: str | None) -> LoanRecord | None:
@@ -508,21 +534,18 @@ class Gate:
         is_paid = isinstance(found.body, Payment) and found.body.state is PaymentState.POSTED
         return found if is_paid and found.contract_ref == order[7] else None
 
-    def _release_nos(self, at: Transaction, question: _Question, now_s: int) -> list[No]:
+    def _release_nos(self, at: Transaction, question: _Question) -> list[No]:
         """A release needs a reason: anything that speaks against a lock of this loan is one."""
         if question.facts is None:
             return [*question.nos]
-        overtaken = {order.mcu_id for order in at.overtaken()}
         facts = question.facts
         coming = sum(amount for amount, _ in facts.pending)
         is_wanted = (
-            question.order[5] in overtaken
-            or bool(facts.flags)
+            bool(facts.flags)
             or bool(facts.pending)
             or facts.due_minor <= coming
             or bool(self.records.freeze_nos(at, question.order))
         )
-        del now_s
         return (
             [] if is_wanted else [No(rule=Rule.RELEASE, detail="the loan system knows no reason to release")]
         )
@@ -584,11 +607,10 @@ class Gate:
         for delegation in delegations:
             data = to_bytes(delegation)
             try:
-                is_new = self.book.take("delegation", data)
+                self.book.take("delegation", data)
             except AuthorityRefusedError:
                 continue
-            if is_new:
-                at.add_authority(hashlib.sha256(data).digest(), kind="delegation", at_s=now_s, document=data)
+            at.add_authority(hashlib.sha256(data).digest(), kind="delegation", at_s=now_s, document=data)
 
     def _people(
         self, question: _Question, parts: Sequence[Part], roles: Sequence[tuple[Role, ...]], now_s: int

@@ -83,9 +83,9 @@ class Records:
             is_new = self._book.take(kind, data)
         except AuthorityRefusedError as error:
             raise DocumentRefusedError(f"{kind}: {error}") from error
+        digest = hashlib.sha256(data).digest()
+        at.add_authority(digest, kind=kind, at_s=now_s, document=data)  # also what a lost commit left known
         if is_new:
-            digest = hashlib.sha256(data).digest()
-            at.add_authority(digest, kind=kind, at_s=now_s, document=data)
             at.log(now_s, f"{kind} taken", digest, {})
         return is_new, "in force"
 

@@ -26,6 +26,7 @@ from protocol.orders import OrderType
 
 FIRST_HASH: Final = bytes(32)
 _BUSY_MS = 5_000
+_OVERTAKEN_MAX = 1_000  # releases of one answer: a lock ends by itself within 8 days, and locks are few
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS journal (
@@ -45,6 +46,8 @@ CREATE TABLE IF NOT EXISTS orders (
     gone_s INTEGER, overtaken_s INTEGER, ended_s INTEGER) STRICT;
 CREATE INDEX IF NOT EXISTS orders_by_lender ON orders (lender_id, at_s);
 CREATE INDEX IF NOT EXISTS orders_by_contract ON orders (contract_ref);
+CREATE TABLE IF NOT EXISTS order_signers (
+    cmd_hash BLOB NOT NULL, delegation BLOB NOT NULL, PRIMARY KEY (cmd_hash, delegation)) STRICT;
 CREATE TABLE IF NOT EXISTS loan_records (
     record_id BLOB PRIMARY KEY, contract_ref BLOB NOT NULL, lender_id BLOB NOT NULL,
     at_s INTEGER NOT NULL, document BLOB NOT NULL) STRICT;
@@ -74,8 +77,8 @@ class StoredOrder:
         rules: numbers that passed.
         rule, detail: why it was held.
         gone_s: when the first go token left; None before.
-        overtaken_s: when a payment overtook it.
-        ended_s: when the car said that it is over, or the gate released it.
+        overtaken_s: when a payment, or the gate's own release, overtook it.
+        ended_s: when the car said that it is over.
     """
 
     cmd_hash: bytes
@@ -171,8 +174,15 @@ class Transaction:
         return self._orders("lender_id = ? AND contract_ref = ?", (lender_id, contract_ref))
 
     def overtaken(self) -> list[StoredOrder]:
-        """Return the orders that a payment has overtaken and that are not over."""
-        return self._orders("overtaken_s IS NOT NULL AND ended_s IS NULL", ())
+        """Return the orders that a payment has overtaken and that no car has said to be over.
+
+        The newest of them when there are too many: no clock decides, and what is older has ended by itself.
+        """
+        return self._orders(
+            "cmd_hash IN (SELECT cmd_hash FROM orders WHERE overtaken_s IS NOT NULL AND ended_s IS NULL"
+            " ORDER BY at_s DESC LIMIT ?)",
+            (_OVERTAKEN_MAX,),
+        )
 
     def held(self, since_s: int) -> list[StoredOrder]:
         """Return the orders held since then."""
@@ -212,12 +222,22 @@ class Transaction:
         )
         return done.rowcount
 
-    def mark_ended(self, *, at_s: int, cmd_hash: bytes | None = None, mcu_id: bytes | None = None) -> None:
-        """Note that an order, or all of a car, are over."""
+    def mark_ended(self, *, at_s: int, cmd_hash: bytes) -> None:
+        """Note that an order is over, as its car has said."""
         self._db.execute(
-            "UPDATE orders SET ended_s = ? WHERE (cmd_hash = ? OR mcu_id = ?) AND ended_s IS NULL",
-            (at_s, cmd_hash, mcu_id),
+            "UPDATE orders SET ended_s = ? WHERE cmd_hash = ? AND ended_s IS NULL", (at_s, cmd_hash)
         )
+
+    def add_signers(self, cmd_hash: bytes, delegations: Sequence[bytes]) -> None:
+        """Keep by which delegations people have signed an order."""
+        self._db.executemany(
+            "INSERT INTO order_signers VALUES (?, ?)", [(cmd_hash, digest) for digest in delegations]
+        )
+
+    def signers(self, cmd_hash: bytes) -> list[bytes]:
+        """Return the delegations by which people have signed an order."""
+        rows = self._db.execute("SELECT delegation FROM order_signers WHERE cmd_hash = ?", (cmd_hash,))
+        return [bytes(row[0]) for row in rows]
 
     def signed_since(self, lender_id: bytes, since_s: int) -> list[Signed]:
         """Return what was signed for a lender, for the breaker."""
@@ -235,7 +255,7 @@ class Transaction:
         """Return the cars that got a go token for a LOCK since then and did not say that it is over."""
         rows = self._db.execute(
             "SELECT DISTINCT mcu_id FROM orders WHERE lender_id = ? AND type = 1 AND state = 'SIGNED'"
-            " AND gone_s > ? AND ended_s IS NULL",
+            " AND gone_s > ? AND ended_s IS NULL AND overtaken_s IS NULL",
             (lender_id, since_s),
         )
         return {bytes(row[0]) for row in rows}
@@ -372,10 +392,11 @@ class GateStore:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Transaction(self._connection)
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
