@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from backend.cli.opening import open_instance
 from backend.cli.output import Home, log_to_stderr
@@ -77,7 +77,7 @@ def run(
         while not stop.wait(ROUND_EVERY_S):
             try:
                 done = driver.round(now_us=utc_us())
-            except OperationalError as down:
+            except DBAPIError as down:
                 LOG.warning("database does not answer cause=%s", down.orig)
                 continue
             if done:
