@@ -45,6 +45,13 @@ def run(
     gate_url: Annotated[str, typer.Option(help="Address of the gate.")],
     gate_token: Annotated[Path, typer.Option(help="File with the gate's token, mode 0600.")],
     gate_ca: Annotated[Path | None, typer.Option(help="PEM of the gate's authority.")] = None,
+    gate_cert: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM of our certificate for a gate beyond this machine; see `backend ca client-cert`."
+        ),
+    ] = None,
+    gate_key: Annotated[Path | None, typer.Option(help="PEM of its private key, mode 0600.")] = None,
     home: Home = None,
 ) -> None:
     """Move orders on until Ctrl-C or SIGTERM. Whatever it was at, the next run goes on with."""
@@ -57,10 +64,16 @@ def run(
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    certificate = None
+    if gate_cert is not None and gate_key is not None:
+        certificate = str(gate_cert), str(gate_key)
+    elif gate_cert is not None or gate_key is not None:
+        raise typer.BadParameter("--gate-cert and --gate-key belong together")
     gate = HttpGate(
         gate_url,
         token=read_private(gate_token).decode().strip(),
         ca=None if gate_ca is None else str(gate_ca),
+        certificate=certificate,
     )
     with open_instance(home) as instance:
         signer = load_log_signer(instance.settings.log_key_path, origin=instance.settings.log_origin)

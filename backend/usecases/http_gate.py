@@ -1,8 +1,8 @@
 """The gate over HTTP: one request, a short wait, a bounded answer of the form that the gate publishes.
 
-Rules: plain HTTP on loopback only, HTTPS elsewhere; no redirect, no proxy. An answer that is late, long, of
-another status or another form is no answer: `GateAwayError`. What the gate signed is verified by whoever
-uses it.
+Rules: plain HTTP on loopback only, elsewhere HTTPS with a certificate on both sides; no redirect, no proxy.
+An answer that is late, long, of another status or another form is no answer: `GateAwayError`. What the gate
+signed is verified by whoever uses it.
 
 Example:
     >>> gate = HttpGate("http://127.0.0.1:8090", token="…")
@@ -43,12 +43,16 @@ class HttpGate:
         url: Its address, without path.
         token: What stands in its token file.
         ca: PEM of the authority of its certificate; None for the system's.
+        certificate: PEM files of the own certificate's chain and its private key; a gate beyond this machine
+            asks for one.
 
     Raises:
-        SettingsError: Neither https nor http on this machine.
+        SettingsError: Neither https nor http on this machine; or one of the files cannot be used.
     """
 
-    def __init__(self, url: str, *, token: str, ca: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, token: str, ca: str | None = None, certificate: tuple[str, str] | None = None
+    ) -> None:
         parts = urlsplit(url)
         is_local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
         if not is_local and not (parts.scheme == "https" and parts.hostname):
@@ -56,8 +60,14 @@ class HttpGate:
         self._url = url.rstrip("/")
         self._token = token
         handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), urllib.request.ProxyHandler({})]
-        if ca is not None:
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)))
+        try:
+            context = ssl.create_default_context(cafile=ca)
+            if certificate is not None:
+                context.load_cert_chain(*certificate)
+        except OSError as failed:
+            files = ", ".join(file for file in (ca, *(certificate or ())) if file is not None)
+            raise SettingsError(what=f"gate: {failed} in one of {files}") from failed
+        handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
 
     def screen(self, *, payload: bytes, basis: bytes, part: GatePart) -> GateSaid:

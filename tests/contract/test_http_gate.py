@@ -1,8 +1,10 @@
 """The backend's client of the gate writes what the gate's forms read, and reads what they write."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -13,6 +15,7 @@ from backend.gate import forms
 from backend.usecases.gate_port import GateAwayError, GatePart, LogPlace
 from backend.usecases.http_gate import HttpGate
 from protocol.checker_reasons import CheckerReason
+from simulators.pki import CertificateAuthority
 
 PART = GatePart(protected=b"p" * 40, signature=b"s" * 64, delegation=b"d" * 300)
 SIGNED = forms.Answer(
@@ -114,3 +117,27 @@ def test_a_wrong_token_and_a_gate_that_is_gone_are_no_answer(url: str) -> None:
 def test_a_gate_beyond_this_machine_needs_tls() -> None:
     with pytest.raises(SettingsError, match="neither https"):
         HttpGate("http://gate.example", token="secret")
+
+
+def test_a_gate_on_another_machine_wants_a_certificate_and_gets_it(tmp_path: Path) -> None:
+    authority = CertificateAuthority.create(tmp_path)
+    own, worker = authority.issue_server("gate"), authority.issue_client("orders")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.ca_file))
+    context.load_cert_chain(own.cert, own.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server = HTTPServer(("127.0.0.1", 0), Gate)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        address, ca = f"https://127.0.0.1:{server.server_port}", str(authority.ca_file)
+        shown = HttpGate(address, token="secret", ca=ca, certificate=(str(worker.cert), str(worker.key)))
+        assert shown.go(go_request=b"asked", place=None).token == b"token"
+        with pytest.raises(GateAwayError):
+            HttpGate(address, token="secret", ca=ca).go(go_request=b"asked", place=None)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    with pytest.raises(SettingsError, match=r"none\.pem"):
+        HttpGate(address, token="secret", ca=str(tmp_path / "none.pem"))
