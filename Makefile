@@ -1,6 +1,7 @@
 # What a person types. `make demo` and `make test` set themselves up; nothing needs root.
 #
-#   make demo            the simulated car, live, until Ctrl-C        make demo ONCE=1   the same, checked, to its end
+#   make demo            the simulated car, live, until Ctrl-C
+#   make demo ONCE=1     both stories checked, to their end           STORY=telemetry or STORY=lock   only one
 #   make test            the tests: fast tier, or everything with CI=true
 #   make bench           speed and size against baselines     make bench ONLY=A1,B1   only these goals
 #   make check           lint, types, import contracts               make lock          refresh requirements.lock
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-STORY ?= telemetry
+STORY ?= all
 
 export PYTHONDONTWRITEBYTECODE = 1
 
@@ -17,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 .PHONY: help setup demo test bench check format lock vectors clean
 
 help:
-	@sed -n '3,6s/^# *//p' Makefile
+	@sed -n '3,7s/^# *//p' Makefile
 
 setup: $(STAMP)
 

@@ -43,6 +43,7 @@ class McuOnPort:
     Attributes:
         said: what the microcontroller sent, kind and body.
         heard: what the agent sent.
+        plays: how often a warning began that could be heard.
     """
 
     def __init__(self, board: McuBoard, vehicle: Vehicle, *, link: Path | None = None) -> None:
@@ -51,6 +52,8 @@ class McuOnPort:
         self.said: deque[tuple[int, bytes]] = deque(maxlen=HEARD_MAX)
         self.heard: deque[tuple[int, bytes]] = deque(maxlen=HEARD_MAX)
         self._said, self._heard = Decoder(), Decoder()
+        self.plays = 0
+        self._is_playing = False
         self._waiting = b""
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -85,6 +88,8 @@ class McuOnPort:
             self.heard.extend(self._heard.feed(data))
             self.board.write_line(data)
         self.board.run(max(0, now_us - self.board.now_us) / 1e6)
+        was_playing, self._is_playing = self._is_playing, car.is_warning_heard
+        self.plays += self._is_playing and not was_playing
         vehicle.feed_starter(is_fed=not car.is_contact_open)
         data = self.board.read_line()
         self.said.extend(self._said.feed(data))

@@ -1,4 +1,4 @@
-"""`tbox demo`: set everything up, drive, and show where to look; or run the story to its end and check it.
+"""`tbox demo`: set everything up, drive, and show where to look; or tell the stories to their end, checked.
 
 Rules: all of it stays on this machine, on free ports, below one folder. Ctrl-C ends every process. `--once`
 always starts afresh in a folder of its own, and its last line on standard output is one JSON object. Exit
@@ -8,6 +8,7 @@ wrong usage.
 Example:
     $ tbox demo
     $ tbox demo --once --seed 7
+    $ tbox demo --once --story lock
 """
 
 import logging
@@ -15,7 +16,10 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -30,8 +34,12 @@ from simulators.api_client import ApiRefusedError
 from simulators.demo.attacks import Attacks
 from simulators.demo.checks import Checks
 from simulators.demo.drive import DRIVE_SECONDS, drive
+from simulators.demo.lock_fitting import FittingError
+from simulators.demo.lock_story import LockStory
+from simulators.demo.lock_world import LockWorld
 from simulators.demo.looking import places
-from simulators.demo.report import EXPECTED_FAILURES, Report
+from simulators.demo.report import EXPECTED_FAILURES, CheckFailedError, Report
+from simulators.mcu_board import FirmwareError
 from simulators.stored import Stored
 from simulators.world import World
 
@@ -50,9 +58,11 @@ COUNT_EVERY = 3  # refreshes between two questions to the API
 
 
 class StoryName(StrEnum):
-    """The stories one can choose."""
+    """The stories one can choose; the live demonstration is the drive of the first."""
 
     TELEMETRY = "telemetry"
+    LOCK = "lock"
+    ALL = "all"
 
 
 @app.command(epilog="Example: tbox demo --once --seed 7")
@@ -64,11 +74,14 @@ def demo(
     home: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("build/demo"),
     reset: Annotated[bool, typer.Option("--reset", help="Forget earlier runs first.")] = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same car and drive.")] = 7,
-    story: Annotated[StoryName, typer.Option(help="Which story.")] = StoryName.TELEMETRY,
+    story: Annotated[StoryName, typer.Option(help="With --once: which story.")] = StoryName.ALL,
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print the JSON object only.")] = False,
 ) -> None:
     """Show a simulated car driving, from its CAN bus to a signed and verified trace."""
-    del story  # there is one so far
+    if story is StoryName.LOCK and not once:
+        raise typer.BadParameter(
+            "this story is told to its end: add --once (make: ONCE=1)", param_hint="--story"
+        )
     signal.signal(signal.SIGTERM, _as_interrupt)
     # Into a file or a pipe, lines are as long as the table needs; on a terminal, as wide as that is.
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else WIDTH)
@@ -79,32 +92,61 @@ def demo(
     (folder / MARK).touch()
     _log_to(folder / "logs" / "broker.log")
     try:
-        is_ok = _run_once(folder, seed, console) if once else _run_live(folder, seed, console)
+        is_ok = _run_once(folder, seed, console, story) if once else _run_live(folder, seed, console)
     except KeyboardInterrupt:
         console.print("\neverything is stopped")
         raise typer.Exit(1 if once else 0) from None
     raise typer.Exit(0 if is_ok else 1)
 
 
-def _run_once(folder: Path, seed: int, console: Console) -> bool:
-    """Run the story, print table and JSON, and return whether every check held."""
+def _run_once(folder: Path, seed: int, console: Console, story: StoryName) -> bool:
+    """Tell the stories, print table and JSON, and return whether every check held."""
     report = Report(console=console)
     begun = time.monotonic()
-    try:
-        report.say("setting up server, broker and box")
-        with World(
-            home=folder, seed=seed, legs=drive_cycles.city(seed, DRIVE_SECONDS), batch_age_s=ONCE_BATCH_AGE_S
-        ) as world:
-            report.say(f"all of it runs after {time.monotonic() - begun:.1f} s")
-            facts = drive(world, report)
-            Checks(world, facts, report).run()
-            Attacks(world, facts, report).run()
-    except EXPECTED_FAILURES as failure:
-        report.fail("story", "the story runs to its end", f"{type(failure).__name__}: {failure}")
+    has_both = story is StoryName.ALL
+    locking = LockWorld(home=folder / "lock", seed=seed, is_patient=has_both)
+    with ThreadPoolExecutor(1) as aside:  # people meet for their ceremonies while the car of the first drives
+        preparing = aside.submit(locking.prepare) if has_both else None
+        if story is not StoryName.LOCK:
+            _tell(report, "telemetry story", partial(_tell_telemetry, folder, seed, report))
+        if story is not StoryName.TELEMETRY:
+            _tell(report, "lock story", partial(_tell_lock, locking, preparing, report))
     console.print(report.table())
-    console.print(f"{time.monotonic() - begun:.0f} s, logs in {folder / 'logs'}", highlight=False)
+    console.print(f"{time.monotonic() - begun:.0f} s, logs in {folder}/**/logs", highlight=False)
     typer.echo(report.json())
     return report.is_ok
+
+
+def _tell(report: Report, name: str, story: Callable[[], None]) -> None:
+    """Tell a story; one that breaks off is a check that failed."""
+    begun = time.monotonic()
+    try:
+        story()
+    except (*EXPECTED_FAILURES, CheckFailedError, FittingError, FirmwareError) as failure:
+        report.fail(
+            name.replace(" ", "_"), f"the {name} runs to its end", f"{type(failure).__name__}: {failure}"
+        )
+    report.say(f"{name}: {time.monotonic() - begun:.0f} s")
+
+
+def _tell_telemetry(folder: Path, seed: int, report: Report) -> None:
+    report.say("setting up server, broker and box")
+    legs = drive_cycles.city(seed, DRIVE_SECONDS)
+    with World(home=folder, seed=seed, legs=legs, batch_age_s=ONCE_BATCH_AGE_S) as world:
+        report.say("all of it runs")
+        facts = drive(world, report)
+        Checks(world, facts, report).run()
+        Attacks(world, facts, report).run()
+
+
+def _tell_lock(world: LockWorld, preparing: Future[None] | None, report: Report) -> None:
+    report.say("setting up lender, gate, loan system, microcontroller, and another server, broker and box")
+    if preparing is not None:
+        preparing.result()
+    with world:
+        report.say("all of it runs")
+        world.set_off()
+        LockStory(world, report).tell()
 
 
 def _run_live(folder: Path, seed: int, console: Console) -> bool:

@@ -1,8 +1,8 @@
 """Whoever sits at the wheel in the lock story: one key for both halves of the simulated car.
 
-Rules: the key moves the microcontroller's wires and the vehicle on the bus together; `hold_wire` alone parts
-them, for the Linux side that lies. An engine runs only if the starter turned it: `try_to_start` says whether
-it did, by the car's body and not by a wish.
+Rules: the key moves the microcontroller's wires and the vehicle on the bus together; `fake_parking` alone
+parts them, for the Linux side that lies. An engine runs only if the starter turned it: `try_to_start` says
+whether it did, by the car's body and not by a wish.
 
 Example:
     driver.try_to_start(), driver.drive(30)
@@ -62,9 +62,9 @@ class Driver:
         time.sleep(INSTRUMENTS_S)
         self.switch_off()
 
-    def hold_wire(self, *, is_on: bool) -> None:
-        """Switch the ignition's wire alone: what the bus says stays."""
-        self.body.is_on = is_on
+    def fake_parking(self) -> None:
+        """Let the bus, and so the Linux side, say that the key is out, while the ignition's wire stays on."""
+        self._wish(Ignition.OFF)
 
     def try_to_start(self) -> bool:
         """Turn the starter until the engine runs or patience ends; return whether it runs."""

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from protocol import strict_cbor
 from protocol.dispositions import Disposition, open_disposition
+from protocol.errors import ProtocolError
 from protocol.orders import Code, State
 from protocol.orders_vocabulary import CODES
 from simulators.demo.lock_fitting import LINK_CODE, ORDER, STATUS
 from simulators.demo.lock_world import to_bytes
+from simulators.demo.report import CheckFailedError
 
 if TYPE_CHECKING:
     from simulators.demo.lock_world import LockWorld
@@ -28,8 +30,8 @@ GO_REQUEST = 0x84
 FACTS = 6
 
 
-class ChainBrokenError(Exception):
-    """A disposition is not the one that follows; says which."""
+class ChainBrokenError(CheckFailedError):
+    """A disposition is not signed by this car, or not the one that follows; says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +59,19 @@ class Eyes:
         """Return all that the server has, verified, in the order of the chain.
 
         Raises:
-            ChainBrokenError: one is missing, or does not follow from the one before.
-            ProtocolError: one is not signed by this car's microcontroller.
+            ChainBrokenError: one is missing, is not signed by this car's microcontroller, or does not
+                follow from the one before.
         """
         device, key = self.world.box.device, self.world.fitted.key
         items = self.world.cloud.api.all(f"/v1/devices/{device}/dispositions")
         kid = self.world.fitted.kid
-        found = [
-            open_disposition(to_bytes(item["document"]), lambda asked: key if asked == kid else None)
-            for item in items
-        ]
+        try:
+            found = [
+                open_disposition(to_bytes(item["document"]), lambda asked: key if asked == kid else None)
+                for item in items
+            ]
+        except ProtocolError as wrong:
+            raise ChainBrokenError(f"a disposition does not verify: {wrong}") from wrong
         found.sort(key=lambda said: said.sequence)
         previous: bytes | None = None
         for number, said in enumerate(found, start=1):
@@ -93,6 +98,11 @@ class Eyes:
         body = next(body for kind, body in reversed(list(self.world.mcu.said)) if kind == STATUS)
         fields: dict[int, Any] = strict_cbor.loads(body)
         return Status(state=State(fields[5]), waits_for=CODES[fields[15]], counters=dict(fields[12]))
+
+    def wait_reason(self, seconds: float) -> str:
+        """Return what an accepted order waits for, as soon as the car says it."""
+        self.world.wait_for(lambda: self.status().waits_for != "OK", seconds)
+        return self.status().waits_for
 
     def facts(self) -> dict[int, Any]:
         """Return what the Linux side last told the microcontroller."""

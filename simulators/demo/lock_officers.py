@@ -49,9 +49,11 @@ class Officers:
 
     Attributes:
         folder: holds a folder a person, and what the ceremonies came to.
+        is_patient: ceremonies give way to whatever else runs on this machine.
     """
 
     folder: Path
+    is_patient: bool = False
 
     def of(self, name: str) -> Path:
         """Return a person's folder."""
@@ -76,8 +78,9 @@ class Officers:
 
     def _command(self, name: str, words: Sequence[str]) -> list[str]:
         config = self.of(name) / "lender.toml"
+        gives_way = ("nice", "-n", "15") if self.is_patient and words[0] not in _CONFIGURED else ()
         more = ("--config", str(config)) if config.exists() and words[0] in _CONFIGURED else ()
-        return tbox("lender", *words, *more, "--json")
+        return [*gives_way, *tbox("lender", *words, *more, "--json")]
 
     def _secret(self, name: str) -> tuple[str, ...]:
         return ("--passphrase-file", str(self.of(name) / "pass"))

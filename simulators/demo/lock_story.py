@@ -36,7 +36,8 @@ REFUSED: Final = 7  # exit code of `tbox lender`: this tool refuses
 PEOPLE_S_MAX, CAR_S_MAX, PARKED_S_MAX = 20.0, 20.0, 45.0
 LIE_S: Final = 9.0  # longer than the demonstration's floors
 BUTTON_S: Final = 3.0
-WARNING_S: Final = 3.5
+WARNING_S: Final = 3.0  # a warning of the demonstration sounds for two seconds
+STATUS_S: Final = 4.0  # the microcontroller says how it stands each second
 STOOD_MPS: Final = 0.01
 SPEED_NOISE_MM_S: Final = 833  # 3 km/h: what a standing receiver may say
 
@@ -175,19 +176,19 @@ class LockStory:
         """Two stops on the way: each time the key comes on, the car warns."""
         self.report.say("the driver stops twice on the way; the car warns each time the key comes on")
         with self.report.check("waits_aloud", "the car, still moving, says why it waits") as found:
-            waits = self.eyes.status().waits_for
+            waits = self.eyes.wait_reason(STATUS_S)
             found.is_right(waits == "NOT_WARNED", f"before the warnings: {waits}")
             found.is_right(self.world.driver.engine_runs, "and the engine runs on")
         with self.report.check("warned", "the warning is heard on two ignition cycles") as found:
-            heard = 0
-            for _ in range(2):
+            before = self.world.mcu.plays
+            for number in (1, 2):
                 self._stop()
                 self.world.driver.switch_off()
-                time.sleep(1.0)
+                time.sleep(WARNING_S / 2)
                 self.world.driver.switch_on()
-                body = self.world.mcu.board.car
-                heard += self.world.wait_for(lambda body=body: body.is_warning_heard, WARNING_S)  # type: ignore[misc] # bound early
+                self.world.wait_for(lambda wanted=before + number: self.world.mcu.plays >= wanted, CAR_S_MAX)  # type: ignore[misc] # bound early
                 time.sleep(WARNING_S)
+            heard = self.world.mcu.plays - before
             found.is_right(heard == 2, f"{heard} times")  # noqa: PLR2004 - as often as the title says
             found.is_right(State.WARNING in self.eyes.states(cmd_id), "signed as WARNING")
 
@@ -195,8 +196,7 @@ class LockStory:
         """Park with a lying bus, pay, and let the truth come out: there is no go token."""
         driver = self.world.driver
         self.report.say("the car is parked; its ignition wire stays on while everything else says parked")
-        driver.park()
-        driver.hold_wire(is_on=True)
+        driver.fake_parking()
         asked = self.eyes.count_said(GO_REQUEST)
         with self.report.check(
             "lying_linux", "a Linux side that says parked cannot lock: the wire is on"
@@ -211,7 +211,7 @@ class LockStory:
             found.is_right(State.ARMED not in self.eyes.states(cmd_id), "it did not arm")
         self.report.say("a payment is posted; then the wire goes off")
         self.world.clerk("pay", amount_minor=DUE_MINOR, is_posted=True)
-        driver.hold_wire(is_on=False)
+        driver.switch_off()
         with self.report.check(
             "payment_in_time", "a payment before arming: no go token, the order ends"
         ) as found:
@@ -229,7 +229,7 @@ class LockStory:
         with self.report.check("moving_waits", "accepted while moving, the lock waits and says why") as found:
             moving = self.world.car.car.vehicle.state.speed_mps
             found.is_right(moving > 1, f"at {moving * 3.6:.0f} km/h")
-            waits = self.eyes.status().waits_for
+            waits = self.eyes.wait_reason(STATUS_S)
             found.is_right(waits in ("ENGINE_RUNNING", "IN_MOTION", "IGN_ON"), f"waits for {waits}")
             found.is_right(self.world.driver.engine_runs, "the engine runs on")
             found.is_right(not self.world.mcu.board.car.is_contact_open, "the relay is at rest")
@@ -290,6 +290,5 @@ class LockStory:
         """
         if not self.world.wait_for(condition, seconds):
             status = self.eyes.status()
-            raise TimeoutError(
-                f"not in {seconds:.0f} s: {what}; the car is {status.state.name}, waits for {status.waits_for}"
-            )
+            where = f"the car is {status.state.name} and waits for {status.waits_for}"
+            raise TimeoutError(f"not in {seconds:.0f} s: {what}; {where}")

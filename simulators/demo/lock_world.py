@@ -71,11 +71,13 @@ class LockWorld(World):
     Args:
         home: folder of this world.
         seed: of the car.
+        is_patient: `prepare` runs beside something else, and gives way to it.
     """
 
-    def __init__(self, *, home: Path, seed: int) -> None:
+    def __init__(self, *, home: Path, seed: int, is_patient: bool = False) -> None:
         super().__init__(home=home, seed=seed, legs=drive_cycles.park(3_600), batch_age_s=BATCH_AGE_S)
-        self.officers = Officers(folder=home / "officers")
+        self.officers = Officers(folder=home / "officers", is_patient=is_patient)
+        self._is_prepared = False
         self.episode = secrets.token_bytes(16)
         self.fitted: FittedCar
         self.mcu: McuOnPort
@@ -98,13 +100,10 @@ class LockWorld(World):
 
     def start(self) -> None:
         """Start everyone."""
-        self._desk.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with ThreadPoolExecutor(3) as aside:
-            table = aside.submit(self.box.compile_table)
-            image = aside.submit(build, self.home / "mcu" / "image", Floors.DEMO)
-            papers = aside.submit(self._prepare_papers)
+        with ThreadPoolExecutor(2) as aside:
+            table, prepared = aside.submit(self.box.compile_table), aside.submit(self.prepare)
             self._start_cloud()
-            for waiting in (table, image, papers):
+            for waiting in (table, prepared):
                 waiting.result()
         self._fit_car()
         self._bring_documents()
@@ -112,8 +111,13 @@ class LockWorld(World):
         self._settle_officers()
         self._start_box(self.mcu.path)
 
-    def _prepare_papers(self) -> None:
-        """Make keys, hold the ceremonies, and write what a snapshot names by hash."""
+    def prepare(self) -> None:
+        """Do what needs no server: the image, keys, ceremonies, and what a snapshot names by hash."""
+        if self._is_prepared:
+            return
+        self._is_prepared = True
+        self._desk.mkdir(parents=True, exist_ok=True, mode=0o700)
+        build(self.home / "mcu" / "image", Floors.DEMO)
         init = json.loads(run_tool(tbox("backend", "gate", "init", "--home", str(self._gate_home), "--json")))
         self.officers.make_keys()
         _write_public(self.officers.public("gate"), bytes.fromhex(init["cose_key"]))

@@ -35,7 +35,9 @@ EXPECTED = {
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_telemetry_story_holds_from_bus_to_evidence(tmp_path: Path) -> None:
-    done = run(tbox("demo", "--once", "--json", "--home", str(tmp_path), "--seed", "11"))
+    done = run(
+        tbox("demo", "--once", "--story", "telemetry", "--json", "--home", str(tmp_path), "--seed", "11")
+    )
     outcome = json.loads(done.output.splitlines()[-1])
     failed = {check["id"]: check["detail"] for check in outcome["checks"] if not check["ok"]}
     assert failed == {}, done.errors
