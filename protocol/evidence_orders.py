@@ -21,6 +21,7 @@ from typing import Any
 
 from protocol import cose_sign, orders_payload
 from protocol.evidence_authority import Authority
+from protocol.evidence_basis import basis_sentences
 from protocol.evidence_ledger import Ledger
 from protocol.evidence_log import ProvenLog
 from protocol.evidence_manifest import PartKind
@@ -212,6 +213,8 @@ class _OrderCheck:
             self._no(Code.BASIS_ALTERED, Weight.CONTRADICTION, text)
         else:
             self._order.sentences.append(f"What it rests on is here: {len(bundle)} bytes, as it was signed.")
+            self._order.sentences += basis_sentences(bundle)
+        self._order.sentences += self._authority.place_sentences(self._order.fields[10])
 
     def log_ref(self, payload: bytes, signers: Sequence[Any], log: ProvenLog) -> None:
         """Prove the gate's log_ref, or say how it is false: an unlogged lock testifies against the gate."""

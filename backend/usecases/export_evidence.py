@@ -122,14 +122,13 @@ def export_evidence(
                 kind = PartKind.QUARANTINED
                 bundle.add(Part(kind=kind, chain=chain_id, seq=item.seq, data=item.payload))
         if bundle.is_too_large:
-            return Refusal(
-                reason=Reason.TOO_MUCH_EVIDENCE,
-                detail=f"more than {EVIDENCE_BYTES_MAX // 2} bytes; export a shorter interval",
-            )
+            return _too_large()
     _add_declared_later(session, bundle, org_id=org_id, device_id=device_id)
     parts, dispositions = order_parts(session, org_id=org_id, device_id=device_id)
     for part in parts:
         bundle.add(part)
+    if bundle.is_too_large:
+        return _too_large()
     manifest = Manifest(
         device=DeviceId(device_id),
         from_us=from_us,
@@ -142,6 +141,13 @@ def export_evidence(
         dispositions=dispositions,
     )
     return write_file(manifest, bundle.parts, signer)
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        reason=Reason.TOO_MUCH_EVIDENCE,
+        detail=f"more than {EVIDENCE_BYTES_MAX // 2} bytes; export a shorter interval",
+    )
 
 
 def _span(session: Session, chain: StoredChain, *, from_us: int, to_us: int) -> tuple[int, int] | None:

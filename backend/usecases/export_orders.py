@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sqlmodel import Session
 
-_SECTIONS: Final = {"delegation": 1, "snapshot": 2, "revocation": 3}
+_SECTIONS: Final = {"delegation": 1, "snapshot": 2, "revocation": 3, "zones": 4, "calendar": 5}
 _TOLD: Final = (LeafType.NOTICE, LeafType.LOAN_FACTS)
 """Leaves about the box beside its orders."""
 
@@ -101,7 +101,7 @@ def _claims(dispositions: Iterable[Part]) -> tuple[ChainClaim, ...]:
 
 
 def _authority(session: Session, *, org_id: str, orders: Sequence[Order]) -> list[Part]:
-    """Return delegations of all signers, and every snapshot and revocation of their roots."""
+    """Return delegations of all signers, what their roots have signed, zone sets and hours."""
     digests = {
         signer.delegation.hex()
         for order in orders
@@ -111,7 +111,7 @@ def _authority(session: Session, *, org_id: str, orders: Sequence[Order]) -> lis
     documents = list_documents(session, org_id=org_id, digests=sorted(digests))
     rows: list[AuthorityDocument] = list(documents.values())
     for issuer in sorted({row.issuer for row in rows}):
-        for kind in ("snapshot", "revocation"):
+        for kind in ("snapshot", "revocation", "zones", "calendar"):
             rows += list_issuer_documents(session, issuer=issuer, kind=kind)
     return [
         Part(kind=PartKind.AUTHORITY, section=_SECTIONS[row.kind], data=row.document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 
@@ -12,13 +13,27 @@ from protocol.evidence import verify
 from protocol.evidence_manifest import ChainClaim, Part, PartKind
 from protocol.evidence_report import Answer, Code, Report, Trust, TrustError, Verdict
 from protocol.ids import ChainId, cose_key_bytes
+from protocol.loan_facts import Channel, Delivery
 from protocol.log_leaves import LeafType
-from protocol.orders import State, assemble
-from protocol.vectors.orders_story import EPOCH, NOW_S, revocation, signer
+from protocol.orders import SignKind, State, assemble, sign_with_root
+from protocol.vectors.keys import published_signer
+from protocol.vectors.orders_story import (
+    CONTRACT,
+    EPOCH,
+    NOW_S,
+    PLATFORM,
+    PLATFORM_ROOT,
+    by_roots,
+    revocation,
+    signer,
+    snapshot_fields,
+)
 from protocol.vectors.story import DEVICE, RECEIPT_SIGNER
+from simulators.loan_system import LoanSystem
 from tests.builders.evidence_orders import BASIS, LOG, SECOND_US, TO_US, Case, Log
 from tests.builders.ledger import log_signer, witness_signer
 
+EVERY = 1 if os.environ.get("CI") == "true" else 29  # byte of a part
 STRIDE = 3 if os.environ.get("CI") == "true" else 29
 
 
@@ -258,6 +273,48 @@ def test_what_the_car_says_of_an_order_that_is_not_here_is_unverifiable() -> Non
     assert Code.ORDER_MISSING in codes(report)
 
 
+# --- what it rests on, and what cars had then ---
+
+
+def test_notices_and_pack_of_the_basis_are_told_as_the_loan_systems_word() -> None:
+    system = LoanSystem(published_signer("stranger"), now_s=lambda: NOW_S)
+    system.open_loan(CONTRACT, due_minor=1, due_since_s=NOW_S - 40 * 86_400)
+    for channel, state in ((Channel.LETTER, Delivery.SERVED), (Channel.SMS, Delivery.BOUNCED)):
+        system.notice(CONTRACT, bytes(16), channel, state, at_s=NOW_S - 400_000)
+    bundle = system.basis(CONTRACT, pack=("US-CA", 7, bytes(32)))
+    case = Case(lock_changes={17: hashlib.sha256(bundle).digest()})
+    parts = [replace(part, data=bundle) if part.kind is PartKind.BASIS else part for part in case.all_parts()]
+    report = case.verify(parts)
+    assert report.verdict is Verdict.VERIFIED
+    text = told(report)
+    assert "jurisdiction pack US-CA version 7" in text
+    assert "notice was served by letter at 2026-11-20T20:53:20Z." in text
+    assert "notice was bounced by sms at 2026-11-20T20:53:20Z, which does not count." in text
+
+
+def test_zone_set_and_hours_count_when_a_snapshot_here_names_them() -> None:
+    zones, hours = b"a zone set", b"hours"
+    fields = snapshot_fields(PLATFORM, PLATFORM_ROOT, 3) | {
+        3: 2,
+        10: ["US-CA", 8, hashlib.sha256(hours).digest()],
+        11: [4, hashlib.sha256(zones).digest()],
+    }
+    newer = sign_with_root(SignKind.AUTHORITY, fields, by_roots(PLATFORM, *PLATFORM_ROOT[:3]))
+    case = Case()
+    sections = ((2, newer), (4, zones), (5, hours))
+    more = [Part(kind=PartKind.AUTHORITY, section=section, data=data) for section, data in sections]
+    report = case.verify([*case.all_parts(), *more])
+    assert report.verdict is Verdict.VERIFIED
+    assert (
+        "By the platform's snapshot 2 cars then had pack US-CA version 8 (its hours are here) "
+        "and zone set version 4 (it is here)." in told(report)
+    )
+    for at in range(1, 3):
+        other = [*more[:at], replace(more[at], data=b"another"), *more[at + 1 :]]
+        report = case.verify([*case.all_parts(), *other])
+        assert (report.verdict, Code.AUTHORITY_BROKEN in codes(report)) == (Verdict.CONTRADICTED, True)
+
+
 # --- bytes ---
 
 
@@ -289,7 +346,7 @@ def test_every_byte_of_an_orders_part_that_a_backend_changes_before_sealing_is_f
     trust = case.trust
     parts = case.all_parts()
     (at, part) = next((at, part) for at, part in enumerate(parts) if part.kind == kind)
-    for byte in range(0, len(part.data), 5):
+    for byte in range(0, len(part.data), EVERY):
         flipped = part.data[:byte] + bytes([part.data[byte] ^ 0x01]) + part.data[byte + 1 :]
         changed = [*parts[:at], replace(part, data=flipped), *parts[at + 1 :]]
         report = verify(case.file(changed), trust)
