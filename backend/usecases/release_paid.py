@@ -91,6 +91,9 @@ def _store_release(
     session: Session, mcu: Mcu, paid: PaidOrder, payload: bytes, part: GatePart, *, now_us: int
 ) -> bool:
     locate_mcu(session, device_id=mcu.device_id, lock=True)
+    released = locate_order_by_hash(session, device_id=mcu.device_id, cmd_hash=paid.cmd_hash)
+    if released is None or _is_released(session, released):
+        return False  # another worker, or an officer, was here while the gate signed
     read = read_payload(payload)
     assert isinstance(read, ReadOrder), "we wrote it"
     order = Order(
@@ -111,11 +114,9 @@ def _store_release(
         LOG.error("the gate's release does not hold cmd_id=%s cause=%s", read.cmd_id, verified.detail)
         return False
     overtake(session, by=order, now_us=now_us)
-    released = locate_order_by_hash(session, device_id=mcu.device_id, cmd_hash=paid.cmd_hash)
-    if released is not None:  # also one that something else had overtaken, or whose life is over here
-        released.overtaken_by = read.cmd_id
-        settle_slot(released)
-        session.add(released)
+    released.overtaken_by = read.cmd_id  # also of one that is over here, or that a CANCEL had overtaken
+    settle_slot(released)
+    session.add(released)
     session.add(order)
     session.flush()
     store_part(

@@ -115,6 +115,22 @@ def test_one_release_without_an_answer_keeps_no_other_back(world: OrderWorld) ->
     assert (counts["gate_away"], counts["release_queued"]) == (1, 1)
 
 
+def test_two_workers_at_one_payment_send_one_release(world: OrderWorld) -> None:
+    payload = in_the_car(world)
+    world.gate.paid = [paid(payload)]
+    answering = world.gate.release
+
+    def release(*, payload: bytes) -> GateSaid:
+        world.gate.release = answering  # type: ignore[method-assign]
+        world.drive()  # the other worker, meanwhile
+        return answering(payload=payload)
+
+    world.gate.release = release  # type: ignore[method-assign]
+    world.drive()
+    world.dispatch()
+    assert len(world.sent_on("order")) == 2  # the LOCK, one UNLOCK
+
+
 def test_orders_that_a_kill_switch_keeps_back_stand_in_nobody_s_way(world: OrderWorld) -> None:
     payload = world.payload(OrderType.LOCK)
     world.request(payload)
