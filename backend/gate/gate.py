@@ -76,6 +76,7 @@ from protocol.orders_vocabulary import FINAL as _FINAL
 
 _RESTRICTING = (OrderType.LOCK, OrderType.RENEW, OrderType.WARN)
 _RELEASING = (OrderType.UNLOCK, OrderType.CANCEL)
+_ASK_AGAIN_S = 60  # a loan system that was silent may answer then: silence ends no order for good
 _LEASE_S_MAX = 604_800  # README §1.10: after it a car that got a go token is not locked any more
 _ALWAYS = (
     *(Rule.FREEZE, Rule.CLOCK, Rule.LENDER, Rule.SIGNERS, Rule.NATURAL_PERSON, Rule.TEN_MINUTES, Rule.LOG),
@@ -581,7 +582,8 @@ class Gate:
                 self._loans.facts(lender.lender_id, question), lender.integration_keys.get
             )
         except LoanSystemError as error:
-            return No(rule=Rule.FACTS, detail=f"the loan system did not answer: {error}")
+            later_s = self.clock.now_s() + _ASK_AGAIN_S
+            return No(rule=Rule.FACTS, detail=f"the loan system did not answer: {error}", earliest_s=later_s)
         except ProtocolError as error:
             return No(rule=Rule.FACTS, detail=f"the loan system's answer is none: {error.code}")
         answered = (facts.contract_ref, facts.nonce, facts.purpose)

@@ -97,6 +97,14 @@ def test_a_payment_that_the_gate_knows_releases_while_the_loan_system_is_silent(
     assert world.release().verdict == "SIGNED"
 
 
+def test_a_silent_loan_system_ends_no_order_for_good() -> None:
+    world = GateWorld()
+    basis = world.basis()
+    world.system.mode = Mode.SILENT
+    said = world.screen(world.order(basis=basis), basis)
+    assert (said.verdict, said.rule, said.earliest) == ("REFUSED", "FACTS", world.clock.now_s() + 60)
+
+
 def test_a_payment_after_a_release_of_another_reason_does_not_lose_the_order(world: GateWorld) -> None:
     world.loan.due_minor = 0
     assert world.release().verdict == "SIGNED"
