@@ -26,7 +26,7 @@ def bundle_cases() -> Iterator[Case]:
         ("empty", []),
         ("seventeen", [[1, b"d"]] * 17),
         ("kind-0", [[0, b"d"]]),
-        ("kind-6", [[6, b"d"]]),
+        ("kind-7", [[7, b"d"]]),
         ("kind-true", [[True, b"d"]]),
         ("no-document", [[1]]),
         ("document-empty", [[1, b""]]),
