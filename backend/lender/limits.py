@@ -59,6 +59,10 @@ COUNTER_AHEAD_MAX = 1_000
 """How far a restricting order's counter may be above the head that the car signed: orders withdrawn or
 refused use some up; a server that claims more would burn the car's counters."""
 
+RELEASE_COUNTER_AHEAD_MAX = 31_536_000
+"""How far above this machine's POSIX seconds a release's counter may be by the server's word: a year, as far
+as a colleague's clock may have been wrong; a server that claims more is not believed."""
+
 LEASE_HOURS_DEFAULT = 72
 """Hours of a lease when no one says (README §1.10)."""
 

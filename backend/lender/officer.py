@@ -27,7 +27,7 @@ from backend.lender.clock import now_s
 from backend.lender.errors import LenderError, NotThereError, RefusesError, ServerError, SettingsError
 from backend.lender.files import read_file
 from backend.lender.keys import KeySigner, read_public_key
-from backend.lender.limits import CHALLENGE_POLL_S, CHALLENGE_WAIT_S
+from backend.lender.limits import CHALLENGE_POLL_S, CHALLENGE_WAIT_S, RELEASE_COUNTER_AHEAD_MAX
 from backend.lender.making import Ask, releasing, restricting
 from backend.lender.notebook import Notebook
 from backend.lender.plain import member, shown, to_bytes, to_text
@@ -255,7 +255,7 @@ class Officer:
     def prepare_release(self, kind: OrderType, device: str, *, cancels: bytes | None = None) -> Release:
         """Make an UNLOCK, CANCEL or DECOMMISSION, with the server or without."""
         car = self.cars.of(device)
-        unproved = self._unproved_epoch(car)
+        unproved, told = self._told(car)
         seen = self.notebook.car(car.device)
         proved = None if seen.epoch is None else bytes.fromhex(seen.epoch)
         epoch = proved or car.epoch or unproved
@@ -269,7 +269,7 @@ class Officer:
             kind,
             car,
             epoch=epoch,
-            head=max(seen.head_b, seen.used_b),
+            head=max(seen.head_b, seen.used_b, told),
             lender_id=self.trust.lender.lender_id,
             now_s=self.now(),
             cancels=cancels,
@@ -413,16 +413,25 @@ class Officer:
         used = self.server.command(car.device).get("counters_used")
         return used[0] if isinstance(used, list) and used and isinstance(used[0], int) else 0
 
-    def _unproved_epoch(self, car: Car) -> bytes | None:
-        """Return the epoch as the server tells it; its dispositions go to the notebook."""
+    def _told(self, car: Car) -> tuple[bytes | None, int]:
+        """Return epoch and highest counter of releases as the server tells them; 0 for none to be believed.
+
+        A colleague whose clock is ahead has used higher counters than this machine's seconds. Its
+        dispositions go to the notebook.
+        """
         if self._server is None:
-            return None
+            return None, 0
         with suppress(LenderError):  # a release never waits for what the server should know
             self.word_of(car)
+        epoch, used = None, 0
         with suppress(LenderError, ValueError, TypeError):
-            epoch = bytes.fromhex(member(self.server.command(car.device), "epoch", str))
-            return epoch if len(epoch) == 16 else None  # noqa: PLR2004  # of the form
-        return None
+            command = self.server.command(car.device)
+            told = [command.get(name) for name in ("heads", "counters_used")]
+            counters = [one[1] for one in told if isinstance(one, list) and len(one) > 1]
+            most = self.now() + RELEASE_COUNTER_AHEAD_MAX
+            used = max((one for one in counters if isinstance(one, int) and one <= most), default=0)
+            epoch = bytes.fromhex(member(command, "epoch", str))
+        return epoch if epoch is not None and len(epoch) == 16 else None, used  # noqa: PLR2004  # of the form
 
 
 def open_officer(settings: Settings, *, offline: bool = False) -> Officer:

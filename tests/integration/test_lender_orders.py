@@ -191,6 +191,15 @@ def test_a_second_unlock_in_the_same_second_has_a_higher_counter(world: World) -
     assert second > first  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("ahead_s", "is_followed"), [(3_600, True), (40_000_000, False)])
+def test_an_unlock_follows_a_colleague_whose_clock_is_ahead(
+    world: World, *, ahead_s: int, is_followed: bool
+) -> None:
+    world.car.heads[1] = head = int(time.time()) + ahead_s
+    order = json.loads(world.run("checker", "unlock", world.car.device, "--yes", "--json").stdout)["order"]
+    assert (_fields(world, order)[9] == head + 1) is is_followed
+
+
 def test_a_cancel_names_its_order(world: World) -> None:
     cmd_id = world.request()
     words = ("cancel", world.car.device, "--order", cmd_id, "--yes", "--json")
