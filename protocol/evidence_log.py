@@ -137,7 +137,11 @@ def _read_leaves(ledger: Ledger, log: ProvenLog) -> None:
         _, size, path = read
         root = log.roots.get(size)
         if root is None:
-            continue  # of a tree that no trusted checkpoint has: it proves nothing
+            text = (
+                f"A proof of leaf {index} is for a tree of {size} leaves, of which no checkpoint counts here."
+            )
+            ledger.find(Code.LOG_UNTRUSTED, Weight.UNVERIFIABLE, text)
+            continue
         if is_included(leaf_hash(leaf), index=index, size=size, proof=path, root=root):
             log.leaves[index, size] = leaf
         else:
