@@ -44,6 +44,7 @@ class McuOnPort:
         said: what the microcontroller sent, kind and body.
         heard: what the agent sent.
         plays: how often a warning began that could be heard.
+        is_shaken: somebody slams a door, or leans on the car.
     """
 
     def __init__(self, board: McuBoard, vehicle: Vehicle, *, link: Path | None = None) -> None:
@@ -53,6 +54,7 @@ class McuOnPort:
         self.heard: deque[tuple[int, bytes]] = deque(maxlen=HEARD_MAX)
         self._said, self._heard = Decoder(), Decoder()
         self.plays = 0
+        self.is_shaken = False
         self._is_playing = False
         self._waiting = b""
         self._stop = threading.Event()
@@ -83,7 +85,7 @@ class McuOnPort:
 
     def _turn(self, now_us: int) -> None:
         car, vehicle = self.board.car, self.vehicle
-        car.is_moving = vehicle.state.speed_mps > ROLLS_MPS
+        car.is_moving = self.is_shaken or vehicle.state.speed_mps > ROLLS_MPS
         if data := self.port.read():
             self.heard.extend(self._heard.feed(data))
             self.board.write_line(data)

@@ -25,6 +25,7 @@ from protocol.envelope import SoftwareSigner
 from protocol.ids import parse_device_id
 from protocol.orders import Code, OrderSigner, OrderType, Role, State, encode_order, sign_order
 from protocol.topics import Down, down_topic
+from simulators.api_client import ApiClient
 from simulators.demo.lock_fitting import JURISDICTION
 from simulators.demo.lock_officers import LENDER_ID
 from simulators.demo.lock_world import CONTRACT, to_bytes
@@ -140,13 +141,17 @@ class LockAttacks:
         return bytes.fromhex(content["kid"])
 
     def _lock_fields(self) -> dict[int, object]:
-        """Return a LOCK as the car would take it from the right people: fresh challenge, right counters."""
+        """Return a LOCK as the car would take it from the right people: fresh challenge, right counters.
+
+        The attacker has the maker's API key too: an administrator's may not even ask for a challenge.
+        """
         world = self.world
+        api = ApiClient(port=world.cloud.api.port, key_file=world.officers.of("maker") / "api.key")
         device = f"/v1/devices/{world.box.device}"
-        known = world.cloud.api.get(f"{device}/command")["challenge"]
-        world.cloud.api.post(f"{device}/challenge")
-        world.wait_for(lambda: world.cloud.api.get(f"{device}/command")["challenge"] != known, ARRIVES_S_MAX)
-        document = to_bytes(world.cloud.api.get(f"{device}/command")["challenge"]["document"])
+        known = api.get(f"{device}/command")["challenge"]
+        api.post(f"{device}/challenge")
+        world.wait_for(lambda: api.get(f"{device}/command")["challenge"] != known, ARRIVES_S_MAX)
+        document = to_bytes(api.get(f"{device}/command")["challenge"]["document"])
         said = strict_cbor.loads(cose_sign.read_sign1(document)[2])
         now_s = int(time.time())
         return {

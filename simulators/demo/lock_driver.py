@@ -18,12 +18,15 @@ from simulators.drive_cycles import KMH, Ignition, Leg
 
 if TYPE_CHECKING:
     from simulators.mcu_car import CarBody
+    from simulators.mcu_on_port import McuOnPort
     from simulators.vehicle import Vehicle
 
 CRANK_S: Final = 2.0  # how long someone turns the starter before giving up
 LOOK_S: Final = 0.1
 ENGINE_OUT_S: Final = 1.2  # until it turns no more
-INSTRUMENTS_S: Final = 1.5
+INSTRUMENTS_S: Final = 1.0
+THINGS_S: Final = 4.0
+DOOR_S: Final = 0.6
 ALWAYS_US: Final = 1 << 60
 
 
@@ -34,10 +37,12 @@ class Driver:
     Attributes:
         vehicle: on the bus.
         body: at the microcontroller's wires.
+        mcu: the box that feels a door.
     """
 
     vehicle: Vehicle
     body: CarBody
+    mcu: McuOnPort
 
     @property
     def engine_runs(self) -> bool:
@@ -55,12 +60,23 @@ class Driver:
         self.body.turn_off()
 
     def park(self) -> None:
-        """Switch the engine off, look at the instruments for a moment, and take the key out."""
+        """Switch the engine off, look at the instruments, and take the key out.
+
+        The bus falls silent about speed and engine when the key goes: what was heard a moment ago and is lost
+        begins the rest again. `get_out` begins it once more, and after that nothing changes.
+        """
         self.switch_off()
         time.sleep(ENGINE_OUT_S)
         self.switch_on()  # the bus says now that the engine stands
         time.sleep(INSTRUMENTS_S)
         self.switch_off()
+
+    def get_out(self) -> None:
+        """Gather one's things, get out and slam the door."""
+        time.sleep(THINGS_S)
+        self.mcu.is_shaken = True
+        time.sleep(DOOR_S)
+        self.mcu.is_shaken = False
 
     def fake_parking(self) -> None:
         """Let the bus, and so the Linux side, say that the key is out, while the ignition's wire stays on."""

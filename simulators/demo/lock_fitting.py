@@ -81,7 +81,7 @@ class FittedCar:
         kid: its thumbprint, the mcu_id.
         epoch: the microcontroller's.
         key: D1's public half, for whoever verifies.
-        binding: the disposition of BIND.
+        binding: the disposition of BIND, the first of the chain; only the workshop has it.
     """
 
     cose_key: bytes
@@ -158,6 +158,7 @@ def fit(
     said = open_disposition(binding, lambda kid: signer.public_key if kid == signer.kid else None)
     if (said.state, said.code) != (State.DONE, Code.OK):
         raise FittingError(f"BIND: {said.state.name} {said.code.name}")
+    bench.send(ACK, strict_cbor.dumps({1: said.sequence}))  # the workshop keeps it with its record
     bench.run(DOCUMENT_S * 3)  # the car comes out of the workshop; what may be checked at once is full again
     return FittedCar(
         cose_key=cose_key_bytes(signer.public_key),

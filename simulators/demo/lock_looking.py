@@ -56,7 +56,7 @@ class Eyes:
     world: LockWorld
 
     def dispositions(self) -> list[Disposition]:
-        """Return all that the server has, verified, in the order of the chain.
+        """Return the workshop's and all that the server has, verified, in the order of the chain.
 
         Raises:
             ChainBrokenError: one is missing, is not signed by this car's microcontroller, or does not
@@ -66,9 +66,10 @@ class Eyes:
         items = self.world.cloud.api.all(f"/v1/devices/{device}/dispositions")
         kid = self.world.fitted.kid
         try:
+            documents = [self.world.fitted.binding, *(to_bytes(item["document"]) for item in items)]
             found = [
-                open_disposition(to_bytes(item["document"]), lambda asked: key if asked == kid else None)
-                for item in items
+                open_disposition(document, lambda asked: key if asked == kid else None)
+                for document in documents
             ]
         except ProtocolError as wrong:
             raise ChainBrokenError(f"a disposition does not verify: {wrong}") from wrong

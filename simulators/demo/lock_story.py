@@ -240,6 +240,7 @@ class LockStory:
         self._stop()
         self.report.say("parked, and off long enough: the car asks for its go token")
         driver.park()
+        driver.get_out()
         with self.report.check(
             "go_and_locked", "parked, it fetches a go token and inhibits the next start"
         ) as found:

@@ -161,7 +161,7 @@ class LockWorld(World):
         self.mcu = self._stack.enter_context(
             McuOnPort(board, self.car.car.vehicle, link=self.home / "dev" / "mcu0")
         )
-        self.driver = Driver(vehicle=self.car.car.vehicle, body=board.car)
+        self.driver = Driver(vehicle=self.car.car.vehicle, body=board.car, mcu=self.mcu)
 
     def _bring_documents(self) -> None:
         """Register the microcontroller, and bring what the roots have signed."""
