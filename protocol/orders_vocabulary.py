@@ -269,6 +269,7 @@ TRANSITIONS = {
     BENCH: _AT_ONCE,
     TRACE: _AT_ONCE,
 }
+del _PENDING, _LOCK, _WARN, _RENEW  # a board keeps each table once
 
 FINAL = (
     REJECTED,

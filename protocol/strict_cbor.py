@@ -53,28 +53,42 @@ def dumps(value):
         TypeError: another type, also float.
         ValueError: an integer beyond 64 bits.
     """
+    out = bytearray()
+    _put(value, out)
+    return bytes(out)
+
+
+def _put(value, out):
+    """Append a value: one buffer grows, since a board has no room for each member and all their sums."""
     if value is None:
-        return b"\xf6"
-    if value is True:
-        return b"\xf5"
-    if value is False:
-        return b"\xf4"
-    if isinstance(value, int):
-        return _head(_UINT, value) if value >= 0 else _head(_NINT, -1 - value)
-    if isinstance(value, bytes):
-        return _head(_BYTES, len(value)) + value
-    if isinstance(value, str):
+        out.append(0xF6)
+    elif value is True:
+        out.append(0xF5)
+    elif value is False:
+        out.append(0xF4)
+    elif isinstance(value, int):
+        out.extend(_head(_UINT, value) if value >= 0 else _head(_NINT, -1 - value))
+    elif isinstance(value, bytes):
+        out.extend(_head(_BYTES, len(value)))
+        out.extend(value)
+    elif isinstance(value, str):
         data = value.encode()
-        return _head(_TEXT, len(data)) + data
-    if isinstance(value, (list, tuple)):
-        return _head(_ARRAY, len(value)) + b"".join([dumps(item) for item in value])
-    if isinstance(value, dict):
+        out.extend(_head(_TEXT, len(data)))
+        out.extend(data)
+    elif isinstance(value, (list, tuple)):
+        out.extend(_head(_ARRAY, len(value)))
+        for item in value:
+            _put(item, out)
+    elif isinstance(value, dict):
         for key in value:
             if isinstance(key, bool) or not isinstance(key, (int, str)):
                 raise TypeError("map keys are int or str")
-        members = sorted([(dumps(key), dumps(item)) for key, item in value.items()])
-        return _head(_MAP, len(value)) + b"".join([key + item for key, item in members])
-    raise TypeError("no type of an order")
+        out.extend(_head(_MAP, len(value)))
+        for data, key in sorted([(dumps(key), key) for key in value]):
+            out.extend(data)
+            _put(value[key], out)
+    else:
+        raise TypeError("no type of an order")
 
 
 def loads(data, max_len=MAX_LEN, max_depth=MAX_DEPTH):

@@ -61,13 +61,23 @@ class Store:
         assert len(body) + _HEAD + _HASH <= SLOT_BYTES_MAX
         index = 1 - self._newest
         generation = self.generation + 1
-        data = _MAGIC + generation.to_bytes(4, "big") + len(body).to_bytes(4, "big") + body
-        data += hashlib.sha256(data).digest()
-        self.board.slot_write(index, data)
-        if self.board.slot_read(index) != data:
+        head = _MAGIC + generation.to_bytes(4, "big") + len(body).to_bytes(4, "big")
+        digest = hashlib.sha256(head)
+        digest.update(body)
+        digest = digest.digest()
+        # One copy in memory at a time: written, dropped, read, and compared by its hash.
+        self.board.slot_write(index, b"".join((head, body, digest)))
+        if not _is_whole(self.board.slot_read(index), digest):
             return False
         self.generation, self._newest = generation, index
         return True
+
+
+def _is_whole(data, digest):
+    """Return whether a slot holds exactly what has this hash."""
+    if data is None or len(data) < _HASH or bytes(data[-_HASH:]) != digest:
+        return False
+    return hashlib.sha256(memoryview(data)[:-_HASH]).digest() == digest
 
 
 def _read(data):
@@ -78,6 +88,7 @@ def _read(data):
     end = _HEAD + length
     if length > SLOT_BYTES_MAX or len(data) < end + _HASH:
         return 0, None
-    if hashlib.sha256(data[:end]).digest() != bytes(data[end : end + _HASH]):
+    view = memoryview(data)
+    if hashlib.sha256(view[:end]).digest() != bytes(view[end : end + _HASH]):
         return 0, None
     return int.from_bytes(data[4:8], "big"), bytes(data[_HEAD:end])
