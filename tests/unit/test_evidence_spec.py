@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 
 import protocol
-from protocol import limits
+from protocol import codec, limits
+from protocol.checkpoint import open_checkpoint
 from protocol.evidence import verify
 from protocol.evidence_file import read_file
 from protocol.evidence_manifest import PartKind, WithheldReason, encode_manifest
 from protocol.evidence_report import Code, Trust, Verdict
 from protocol.ids import cose_key_bytes
+from protocol.merkle import is_consistent
 from protocol.vectors.annotate import hex_of
 from protocol.vectors.evidence import example_file, example_manifest
+from protocol.vectors.evidence_orders import LOG, example_order_parts, order_blocks
 from protocol.vectors.story import DEVICE, RECEIPT_SIGNER
 
 SPEC = (Path(protocol.__file__).parent / "SPEC-evidence.md").read_text(encoding="utf-8")
@@ -80,3 +84,21 @@ def test_the_file_is_a_cbor_sequence_that_any_reader_can_walk() -> None:
         offset += 1 + octets + size
         items.append((major, size))
     assert [major for major, _ in items] == [3, *([2] * (1 + len(read_file(data).parts)))]
+
+
+@pytest.mark.parametrize("name", ["order", "opening", "leaf", "checkpoint", "growth"])
+def test_the_worked_parts_about_an_order_are_what_the_code_writes(name: str) -> None:
+    assert hex_of(BLOCKS[name]) == example_order_parts()[name].data
+    assert BLOCKS[name].strip() == order_blocks()[name]
+
+
+def test_the_worked_proofs_hold_by_the_log_key_alone() -> None:
+    """Without our own verifier: two hashes and a signature, as the text says."""
+    opened = open_checkpoint(hex_of(BLOCKS["checkpoint"]), LOG.key, []).checkpoint
+    leaf, size, path = codec.decode(hex_of(BLOCKS["leaf"]), max_bytes=1_000)
+    assert leaf == b"\x01" + hashlib.sha256(hex_of(BLOCKS["opening"])).digest()
+    assert hex_of(BLOCKS["opening"])[16:] == hex_of(BLOCKS["order"])
+    assert hashlib.sha256(b"\x01" + path[0] + hashlib.sha256(b"\x00" + leaf).digest()).digest() == opened.root
+    first, second, growth = codec.decode(hex_of(BLOCKS["growth"]), max_bytes=1_000)
+    assert (first, second, size) == (2, 3, 3)
+    assert is_consistent(first=2, second=3, first_root=path[0], second_root=opened.root, proof=growth)
