@@ -481,7 +481,7 @@ class Gate:
             )
         nos += self._revoked_nos(at, stored)
         case = self._case(at, question, stored.basis, None, now_s, persons=frozenset(stored.persons))
-        nos += case if isinstance(case, list) else judge(case)
+        nos += case if isinstance(case, list) else _without_life(judge(case), stored, now_s)
         is_for_good = any(no.rule in FOR_GOOD for no in nos)
         if nos and not is_for_good:
             return self._answer(at, "go refused", question, nos, Verdict.REFUSED, now_s)
@@ -739,6 +739,17 @@ class Gate:
             facts=None if facts is None else facts.digest.hex(),
             limits=limits,
         )
+
+
+def _without_life(nos: Sequence[No], stored: StoredOrder, now_s: int) -> list[No]:
+    """Leave out the order's end where its car may be locked by it: after an emergency window (README §1.11).
+
+    Whether it may lock for the first time is the car's to say, which lets no order outlive its end.
+    """
+    is_again = stored.type is OrderType.LOCK and stored.gone_s is not None
+    if not is_again or now_s >= (stored.gone_s or 0) + _LEASE_S_MAX:
+        return list(nos)
+    return [no for no in nos if no.rule is not Rule.LIFE]
 
 
 def _verdict_of(nos: Sequence[No]) -> Verdict:

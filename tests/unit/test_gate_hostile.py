@@ -34,7 +34,7 @@ from protocol.vectors.orders_story import (
     snapshot_fields,
 )
 from simulators.loan_system import Mode
-from tests.builders.gate import CONTRACT, GateWorld, Loans
+from tests.builders.gate import CONTRACT, DAY_S, GateWorld, Loans
 
 
 @pytest.fixture
@@ -131,6 +131,20 @@ def test_no_go_token_for_an_order_whose_signer_was_revoked_since(world: GateWorl
     assert (went.verdict, went.rule, went.token) == ("REFUSED", "SIGNERS", None)
     world.gate = restarted(world, world.gate.trust)
     assert world.go().rule == "SIGNERS"
+
+
+def test_after_an_emergency_window_the_same_lease_gets_a_fresh_go_token(world: GateWorld) -> None:
+    assert world.go().verdict == "GO"
+    world.clock.wait(2 * DAY_S)  # beyond the order's 24 h
+    assert world.go().verdict == "GO"
+    world.clock.wait(6 * DAY_S)  # beyond any lease
+    assert world.go().verdict == "NO_GO"
+
+
+def test_an_order_that_got_no_token_in_its_life_gets_none_after(world: GateWorld) -> None:
+    world.clock.wait(2 * DAY_S)
+    went = world.go()
+    assert (went.verdict, went.rule) == ("NO_GO", "LIFE")
 
 
 def test_nobody_but_the_car_says_that_its_order_is_over(world: GateWorld) -> None:
