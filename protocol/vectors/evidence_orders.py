@@ -1,4 +1,4 @@
-"""The parts about an order that `SPEC-evidence.md` works in hex: a release, its leaf and proofs, a checkpoint.
+"""The parts about an order that `SPEC-evidence.md` works in hex: a release, leaf and proofs, a checkpoint.
 
 Rules: see `story`; nothing random, nothing from a clock. The log has three leaves, of which the order's is
 the last, and signed its tree of two before.
