@@ -44,6 +44,7 @@ MODULES = (
     "ingest",
     "storage",
     "agent_process",
+    "lock_funnel",
 )
 OUT = Path("build") / "bench.json"
 SLACK = 0.3  # on a shared machine ratios of one run lie within a third of those of another (measured)

@@ -16,6 +16,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,9 @@ from simulators.broker_access import BRIDGE
 from simulators.car import Car, CarOnPorts
 from simulators.drive_cycles import CycleName
 from simulators.drive_log import write_drive
+from simulators.order_lives.life import live
+from simulators.order_lives.oracle import LifeError
+from simulators.lock_funnel_cli import funnel
 from simulators.pki import CertificateAuthority
 from simulators.virtual_clock import SECOND_US
 
@@ -38,6 +42,8 @@ ENDINGS = {signal.SIGTERM, signal.SIGINT}
 
 Seed = Annotated[int, typer.Option(help="The same seed gives the same drive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+app.command(epilog="Example: tbox sim funnel --cars 1000 --days 60 --races 500 --json")(funnel)
 
 
 @app.command(epilog="Example: tbox sim log --seed 7 --seconds 120 --out drive.log --nmea drive.nmea")
@@ -123,6 +129,26 @@ def broker(
             typer.echo(f"broker on 127.0.0.1:{running.port}, certificates in {folder}\nCtrl-C ends it.")
         while pause():
             pass
+
+
+@app.command(epilog="Example: tbox sim life --seed 1092")
+def life(
+    *,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same life.")],
+    as_json: Json = False,
+) -> None:
+    """Live one seeded life of a car under orders, in virtual time; 1 when something happened that must not."""
+    try:
+        found = live(seed)
+    except LifeError as wrong:
+        typer.echo(str(wrong), err=True)
+        raise typer.Exit(1) from wrong
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    typer.echo(f"seed {seed}: {found.kind}, {found.simulated_s / 3600:.1f} simulated hours, nothing wrong")
+    for title, counts in (("orders", found.orders), ("faults", found.faults), ("seen", found.seen)):
+        typer.echo(f"  {title:<7} " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count))
 
 
 def _utc_us(text: str) -> int:

@@ -48,7 +48,7 @@ BOOT_S = 35  # from power-on of Linux to a connection
 STEP_S = 10  # the longest step over which the trackers count on
 WINDOW_S = 720  # stepped after a parking or an order's arrival: rest, arming and a token fit in
 WAKE_EVERY_S, WAKE_S = 21_600, 300  # as `brain_timers`: README §1.17
-HOURLY_S = 3_600
+HOURLY_S = 3_605  # the clock wants a signed time each hour
 RETRY_S = 15  # the agent presents an order again after BUSY, or once the delegation came
 TRIES_MAX = 6
 BOARD_VERIFY_S = (
@@ -100,7 +100,7 @@ class Car:
         self._status: bytes | None = None
         self._tries: dict[bytes, int] = {}
         self._presented: dict[bytes, bytes] = {}
-        self._is_timed = False
+        self._is_timed = self._is_hourly = False
         self._wants_status = True
 
     # --- Life -----------------------------------------------------------------------------------------------
@@ -168,8 +168,12 @@ class Car:
     def _start(self, drive: Drive) -> None:
         """Turn the key and crank; drive away if the engine lets."""
         self.next_drive += 1
-        self.board.is_on = True
         now_s = self.world.now_s
+        if self._is_idle():
+            self.is_driving = True
+            self.world.at(max(float(drive.end_s), now_s + 181), lambda: self._park(drive))
+            return
+        self.board.is_on = True
         self.step(now_s)
         self.board.is_cranking = True
         self._step_each_50_ms(now_s + 0.5)
@@ -189,19 +193,26 @@ class Car:
         self.world.at(now_s + 180, self.sync)
         self.world.at(max(float(drive.end_s), now_s + 181), lambda: self._park(drive))
 
+    def _is_idle(self) -> bool:
+        """Whether nothing waits for this car: what it does then is not looked at."""
+        return not (self.is_open or self.inbox or self.outbox)
+
     def _step_each_50_ms(self, at_s: float) -> None:
         """Step as the firmware does, so that the relay's read-back follows the coil."""
         for ahead in range(4):
             self.step(at_s + ahead / 20)
 
     def _park(self, drive: Drive) -> None:
-        board = self.board
-        self.step(self.world.now_s)
+        board, is_idle = self.board, self._is_idle()
+        if not is_idle:
+            self.step(self.world.now_s)
         board.is_on = board.is_running = self.is_driving = False
         board.acceleration, board.supply = "still", SUPPLY_MV
         self.place, self.parked_s = drive.place, self.world.now_s
-        self.step(self.world.now_s + 1)
         self._schedule_drive()
+        if is_idle:
+            return
+        self.step(self.world.now_s + 1)
         self.sync()
         self.watch()
         self._plan_wake()
@@ -381,6 +392,8 @@ class Car:
     def post(self, kind: int, body: bytes) -> None:
         """Have the backend send a message: now where the car is heard, else when it next is."""
         self.inbox.append((kind, body))
+        if not self.is_driving:
+            self.step(self.world.now_s)
         if self.is_online():
             self._fetch()
         else:
@@ -392,8 +405,11 @@ class Car:
             self.post(link.CHALLENGE_QUESTION, self._question())
 
     def sync(self) -> None:
-        """Send and fetch what waits, and have the time told, if the car is heard."""
+        """Send and fetch what waits, have the time told, if the car is heard; hourly while one is open."""
         self._step_with_status()
+        if self.is_open and not self._is_hourly:
+            self._is_hourly = True
+            self.world.at(self.world.now_s + HOURLY_S, self._hour)
         if not self.is_online():
             return
         self.last_contact_s = self.world.now_s
@@ -403,12 +419,16 @@ class Car:
         self._send()
         self._fetch()
 
+    def _hour(self) -> None:
+        self._is_hourly = False
+        self.sync()
+
     def _nonce(self) -> bytes:
         status: dict[int, Any] = {} if self._status is None else strict_cbor.loads(self._status)
         return bytes(status.get(11) or b"")
 
     def _tell_time(self) -> None:
-        """Answer the nonce with a signed time; an hour later again, while an order keeps the box awake."""
+        """Answer the nonce with a signed time."""
         self._is_timed = False
         self._step_with_status()
         if not self.is_online():
@@ -417,8 +437,6 @@ class Car:
         if nonce:
             self.brain.receive(link.TIME, self.world.signed_time(nonce))
             self.step(self.world.now_s)
-        if self.is_open:
-            self.world.at(self.world.now_s + HOURLY_S, self.sync)
 
     def _send(self) -> None:
         out, self.outbox = self.outbox, []

@@ -35,6 +35,7 @@ from backend.gate.forms import (
     to_bytes,
     to_text,
 )
+from backend.gate.rules import Rule
 from device.mcu import brain as link
 from protocol import cose_sign, strict_cbor
 from protocol.checker_reasons import CheckerReason
@@ -59,6 +60,10 @@ CHECK_S_MIN, CHECK_S_MEAN = (
 )  # the checker comes when ten minutes are over, usually half an hour later
 CHALLENGE_AGE_S_MAX = 16 * HOUR_S  # an older one leaves too little of an order's life
 ASK_EVERY_S = HOUR_S
+ASKS_FROM_MIN = (
+    180  # 03:00: the night's list is there, and each car wakes once before the office opens, or nearly
+)
+AHEAD_S = 2 * HOUR_S
 RETRY_S = 4 * HOUR_S  # after a refusal by the screen
 NOTICE_FIRST_D, NOTICE_FINAL_D = 1, 8  # days past due at which they are sent
 WEBHOOK_S = (0.2, 3.0)  # the loan system tells of a payment
@@ -265,11 +270,21 @@ class Desk:
     def _tick(self) -> None:
         now_s, calendar = self.world.now_s, self.world.calendar
         day, minute = calendar.day_of(now_s), calendar.minute_of(now_s)
-        if calendar.is_business(day) and OFFICE[0] <= minute < OFFICE[1]:
-            self._work()
+        if calendar.is_business(day) and ASKS_FROM_MIN <= minute < OFFICE[1]:
+            if minute >= OFFICE[0]:
+                self._ask_ahead()
+                self._work()
+            else:
+                self._ask_all()
             self.world.at(now_s + TICK_S, self._tick)
         else:
-            self.world.at(self._opening(now_s), self._tick)
+            self.world.at(self._opening(now_s) - (OFFICE[0] - ASKS_FROM_MIN) * MINUTE_S, self._tick)
+
+    def _ask_all(self) -> None:
+        """Have the backend ask, before the office opens, whatever the night's list names."""
+        for case in self.cases.values():
+            if self._wants(case) is not None and not self._is_fresh(case):
+                self._ask(case)
 
     def _opening(self, at_s: float) -> float:
         """Return when the office next opens, after a moment at which it is closed."""
@@ -281,6 +296,19 @@ class Desk:
             day += 1
         return calendar.midnight_s(day) + OFFICE[0] * MINUTE_S
 
+    def _ask_ahead(self) -> None:
+        """Ask for a challenge where an order is about to end: the box is still awake for it."""
+        for case in self.cases.values():
+            out = case.open
+            is_ending = out is not None and out.exp_s - AHEAD_S < self.world.now_s < out.exp_s
+            if is_ending and not case.is_locked and case.posted_s is None and not self._is_fresh(case):
+                self._ask(case)
+
+    def _ask(self, case: Case) -> None:
+        if self.world.now_s - case.asked_s >= ASK_EVERY_S:
+            case.asked_s = self.world.now_s
+            case.car.ask()
+
     def _work(self) -> None:
         """Ask for challenges, then let each maker sign one order: LOCKs first, the oldest loan first."""
         todo = [(kind, case) for case in self.cases.values() if (kind := self._wants(case)) is not None]
@@ -290,9 +318,8 @@ class Desk:
                 if not case.is_active:
                     continue
                 ready.append((kind is not OrderType.LOCK, case.car.life.due_since_s, kind, case))
-            elif self.world.now_s - case.asked_s >= ASK_EVERY_S:
-                case.asked_s = self.world.now_s
-                case.car.ask()
+            else:
+                self._ask(case)
         ready.sort(key=lambda row: row[:2])
         left = MAKERS
         for _, _, kind, case in ready:
@@ -345,6 +372,11 @@ class Desk:
         screened = self.house.gate.screen(ScreenRequest(payload=to_text(payload), basis=to_text(basis)))
         if screened.verdict is not Verdict.ELIGIBLE:
             self._refused(case, f"screen {screened.rule}")
+            if screened.rule == Rule.EPISODE.name:
+                case.next_try_s = float(
+                    "inf"
+                )  # the episode is over: a new one begins with a new first notice
+                return 0
             case.next_try_s = min(
                 now_s + RETRY_S, max(now_s + TICK_S, float(screened.earliest or now_s + RETRY_S))
             )

@@ -1,11 +1,11 @@
 """Payment races: does a payment between the maker's signature and the lock ever leave a car locked?
 
 Rules: each race runs one life twice with the same seed. The first run, without a payment, shows when the
-maker signed and when the car locked. The second is the same up to a moment drawn between the two, at which the
-loan system learns of a payment, posted or on its way. Two in five moments lie in the last minute, where
-question, token and lock are. A car that locks on a token given after that moment is *wrongful*, and so is one that the
-release does not reach within `RELEASE_S`; a payment that falls between a token and its lock *crosses*: the
-car may lock, and is released as after any payment.
+maker signed and when the car locked. The second is the same up to a moment drawn between the two, at which
+the loan system learns of a payment, posted or on its way. Two in five moments lie in the last minute, where
+question, token and lock are. A car that locks on a token given after that moment is *wrongful*, and so is one
+that the release does not reach within `RELEASE_S`; a payment that falls between a token and its lock
+*crosses*: the car may lock, and is released as after any payment.
 
 Example:
     >>> run_races(races=2).wrongful

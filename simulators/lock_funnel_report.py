@@ -34,6 +34,11 @@ PAID, BLOCKED, FOILED = (
     "promise, dispute or stay in time",
     "antenna unplugged or wrapped",
 )
+RESTS = (
+    "IN_MOTION",
+    "ENGINE_RUNNING",
+    "IGN_ON",
+)  # every parking begins with them; they count where all is rest
 WAITS = {
     "ZONE_UNKNOWN": "parked under a roof: no fix of the last 30 minutes",
     "NO_LOCK_ZONE": "parked within or at a protected place",
@@ -116,6 +121,15 @@ class Report:
     def share_locked(self) -> float:
         """In time, of the eligible and lockable."""
         return self.in_time / self.eligible if self.eligible else 0.0
+
+    def missed(self) -> list[str]:
+        """Return the goals that this run misses."""
+        goals = (
+            (self.share_locked >= GOAL_LOCKED, "locked in time"),
+            (self.wrongful == 0, "no wrongful lock"),
+            (self.reachable.p99_s <= GOAL_RELEASE_S, "released within a minute"),
+        )
+        return [name for is_met, name in goals if not is_met]
 
     def as_json(self) -> dict[str, object]:
         """Return plain data."""
@@ -219,7 +233,8 @@ def cause_of(case: Case) -> str:
         return "no order left the desk: the gate refused, or the breaker was full"
     if not case.car.waits:
         return "order not delivered before its end: no signal where it parks, or asleep"
-    word = max(case.car.waits, key=lambda name: case.car.waits[name])
+    waits = {name: spent_s for name, spent_s in case.car.waits.items() if name not in RESTS} or case.car.waits
+    word = max(waits, key=lambda name: waits[name])
     return WAITS.get(word, word)
 
 
