@@ -2,7 +2,8 @@
 
 Rules (C-02, C-02a; README §1.9): checker and maker differ in person, signing key and API key, and each has
 his own role. How long lies between them, the gate times. The reason code is the checker's own words for why.
-What has been sent is not withdrawn: it may be in the car, and a signed CANCEL takes it back.
+What has been sent is not withdrawn: it may be in the car, and a signed CANCEL takes it back. Nor is an
+UNLOCK, sent or not: no one person stops another's release.
 
 Example:
     >>> outcome = approve_order(session, order=order, caller=caller, asked=asked, reason_code="ok", now_us=1)
@@ -21,7 +22,7 @@ from backend.store.order_outbox import is_killed
 from backend.store.orders import Order, OrderPart, find_order, list_parts
 from backend.usecases.order_steps import car_facts, take_step
 from backend.usecases.request_order import AskedOrder, store_part, verify_part
-from protocol.orders import Role
+from protocol.orders import OrderType, Role
 
 _SECOND_US = 1_000_000
 
@@ -84,6 +85,8 @@ def withdraw_order(session: Session, *, caller: Caller, cmd_id: str, now_us: int
         return Refusal(reason=Reason.ORDER_UNKNOWN, detail="none of this id in this organisation")
     if order.stage == Stage.WITHDRAWN:
         return order
+    if order.type is OrderType.UNLOCK:
+        return Refusal(reason=Reason.WRONG_STAGE, detail="an UNLOCK is not taken back, whoever asks for it")
     if not may(Stage(order.stage), Step.WITHDRAWN):
         return Refusal(
             reason=Reason.WRONG_STAGE,

@@ -69,13 +69,12 @@ def test_an_order_that_has_expired_here_is_released_once(world: OrderWorld) -> N
     assert world.drive(5)["release_queued"] == 1
 
 
-def test_an_unlock_that_was_withdrawn_is_made_anew_by_a_payment(world: OrderWorld) -> None:
-    payload = in_the_car(world)
+def test_nobody_takes_back_an_unlock_that_another_has_signed(world: OrderWorld) -> None:
+    in_the_car(world)
     unlock = world.request(OrderType.UNLOCK).json()["cmd_id"]
-    gone = world.client.post(f"/v1/orders/{unlock}/withdraw", json={}, headers=world.key(world.maker))
-    assert gone.json()["stage"] == "WITHDRAWN"
-    world.gate.paid = [paid(payload)]
-    assert world.drive(3)["release_queued"] == 1
+    headers = world.key(world.checker)
+    assert world.client.post(f"/v1/orders/{unlock}/withdraw", json={}, headers=headers).status_code == 409
+    assert world.dispatch()["sent_order"] == 1
 
 
 def test_what_the_car_has_ended_is_not_released_again(world: OrderWorld) -> None:
