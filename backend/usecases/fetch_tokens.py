@@ -29,7 +29,7 @@ from backend.store.mcus import find_mcu_by_id, locate_mcu
 from backend.store.order_outbox import GoQuestion, list_due_go
 from backend.store.orders import locate_order_by_hash
 from backend.usecases.gate_port import GateAwayError, GateSaid
-from backend.usecases.take_answers import is_go_open, send_token
+from backend.usecases.go_requests import is_go_open, send_token
 from protocol.limits import ORDERS_DRIVEN_MAX, PLACE_AGE_S_MAX
 
 if TYPE_CHECKING:

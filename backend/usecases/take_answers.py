@@ -21,11 +21,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from backend import ledger
-from backend.domain.order_flow import Stage, Step, is_restrictive, may
+from backend.domain.order_flow import Stage, Step, may
 from backend.store.dispositions import (
     DispositionConflict,
     StoredDisposition,
@@ -43,41 +42,32 @@ from backend.store.mcus import (
     note_epoch,
 )
 from backend.store.order_outbox import (
-    GoQuestion,
-    Outgoing,
     drop_outgoing,
-    find_go,
-    is_killed,
-    put_outgoing,
-    trim_go,
 )
-from backend.store.orders import Order, locate_order, locate_order_by_hash
+from backend.store.orders import Order, locate_order
 from backend.usecases.ask_challenge import SUBJECT as CHALLENGE_SUBJECT
+from backend.usecases.disposition_receipts import disposition_receipt
+from backend.usecases.go_requests import take_go_request
+from backend.usecases.mcu_words import keys_of, opened_by
 from backend.usecases.order_steps import bundle_of, settle_slot, take_step
 from backend.usecases.register_mcu import forget_car
 from protocol import orders_payload
 from protocol.authority_bundle import RequestForm, decode_authority_question, request_form
 from protocol.dispositions import Disposition, open_disposition
-from protocol.envelope import Kind, open_sign1
+from protocol.envelope import Kind
 from protocol.errors import ProtocolError, Reject
-from protocol.ids import ChainId, DeviceId, public_key_from_cose
+from protocol.ids import DeviceId
 from protocol.limits import (
     DISPOSITION_CONFLICTS_MAX,
-    GO_QUESTIONS_MAX,
-    ORDER_BYTES_MAX,
-    RECEIPT_HAVE_MAX,
-    RECEIPT_REFUSED_MAX,
 )
 from protocol.orders import OrderType, State
 from protocol.orders_vocabulary import CLASS
-from protocol.receipts import Have, Receipt, RefusalCode, Stream
+from protocol.receipts import Receipt, RefusalCode
 from protocol.topics import Down, Up
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable
 
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from sqlmodel import Session
 
 UNREGISTERED: Final = "MCU_UNREGISTERED"
@@ -141,13 +131,13 @@ class AnswerGroup:
 
     def _judge(self, session: Session, mcu: Mcu, device: DeviceId, kind: Up, payload: bytes) -> None:
         if kind is Up.DISPOSITION:
-            self._take_disposition(session, mcu, open_disposition(payload, _keys(mcu)), payload)
+            self._take_disposition(session, mcu, open_disposition(payload, keys_of(mcu)), payload)
         elif kind is Up.CHALLENGE:
             self._take_challenge(session, mcu, payload)
         elif request_form(payload) is RequestForm.AUTHORITY:
             self._answer_question(session, mcu, device, payload)
         else:
-            self._take_go(session, mcu, payload)
+            self.outcomes[take_go_request(session, mcu, payload, now_us=self.now_us)] += 1
 
     # --- dispositions ---
 
@@ -259,31 +249,20 @@ class AnswerGroup:
     def receipts(self, session: Session) -> list[Receipt]:
         """Return a receipt for each chain that a disposition of the group was about, unsigned."""
         return [
-            self._receipt(device, epoch, located_chain(session, mcu_id=mcu_id, epoch=epoch))
+            disposition_receipt(
+                device,
+                epoch,
+                located_chain(session, mcu_id=mcu_id, epoch=epoch),
+                refused=self._refused[device, epoch],
+                now_us=self.now_us,
+            )
             for device, mcu_id, epoch in self._touched
         ]
-
-    def _receipt(self, device: DeviceId, epoch: bytes, chain: list[tuple[int, bytes]]) -> Receipt:
-        upto = 0
-        while upto < len(chain) and chain[upto][0] == upto + 1:
-            upto += 1
-        refused = sorted(self._refused[device, epoch].items())[:RECEIPT_REFUSED_MAX]
-        return Receipt(
-            device=device,
-            stream=Stream.DISPOSITION,
-            chain=ChainId(epoch),
-            upto=upto,
-            hash=chain[upto - 1][1] if upto else None,
-            have=tuple(_ranges(chain[upto:]))[:RECEIPT_HAVE_MAX],
-            refused=tuple((seq, int(code)) for seq, code in refused),
-            want=(),
-            issued_us=self.now_us,
-        )
 
     # --- challenges ---
 
     def _take_challenge(self, session: Session, mcu: Mcu, payload: bytes) -> None:
-        said = _opened(Kind.CHALLENGE, payload, mcu)
+        said = opened_by(Kind.CHALLENGE, payload, mcu)
         known = find_challenge(session, org_id=mcu.org_id, device_id=mcu.device_id)
         if not self._begin_epoch(session, mcu, said[3]):
             self.outcomes["challenge_old"] += 1
@@ -329,81 +308,6 @@ class AnswerGroup:
         if bundle is not None:
             self.answers.append((device, Down.AUTHORITY, bundle))
 
-    def _take_go(self, session: Session, mcu: Mcu, payload: bytes) -> None:
-        asked = _opened(Kind.GO_REQUEST, payload, mcu)
-        order = locate_order_by_hash(session, device_id=mcu.device_id, cmd_hash=asked[3])
-        if order is None or not is_go_open(session, order):
-            self.outcomes["go_not_open"] += 1
-            return
-        known = find_go(session, device_id=mcu.device_id, chal2=asked[4])
-        if known is None:
-            known = GoQuestion(
-                org_id=mcu.org_id,
-                device_id=mcu.device_id,
-                cmd_hash=asked[3],
-                chal2=asked[4],
-                document=payload,
-                due_us=self.now_us,
-                received_us=self.now_us,
-            )
-            session.add(known)
-            session.flush()
-            trim_go(session, device_id=mcu.device_id, keep=GO_QUESTIONS_MAX)
-            self.outcomes["go_request"] += 1
-            return
-        self.outcomes["go_repeated"] += 1
-        if known.token is not None:
-            send_token(session, known, now_us=self.now_us)
-        elif known.due_us is None:  # the gate gave none; it may give one now, within the same parking
-            known.due_us = self.now_us
-            session.add(known)
-            session.flush()
-
-
-def is_go_open(session: Session, order: Order) -> bool:
-    """Return whether the gate may be asked for a go token for an order."""
-    return (
-        is_restrictive(order.type)
-        and order.overtaken_by is None
-        and Stage(order.stage) in {Stage.SENT, Stage.ANSWERED}
-        and not is_killed(session, org_id=order.org_id)
-    )
-
-
-def send_token(session: Session, question: GoQuestion, *, now_us: int) -> None:
-    """Queue a go token for its car."""
-    assert question.token is not None, "the gate has answered"
-    put_outgoing(
-        session,
-        Outgoing(
-            org_id=question.org_id,
-            device_id=question.device_id,
-            kind=Down.GO,
-            subject=question.chal2.hex(),
-            priority=1,
-            payload=question.token,
-            sends_max=1,
-            due_us=now_us,
-            created_us=now_us,
-        ),
-    )
-
-
-def _opened(kind: Kind, payload: bytes, mcu: Mcu) -> dict[int, Any]:
-    """Return the fields of a document that the microcontroller of this box has signed about itself.
-
-    Raises:
-        ProtocolError: As `open_sign1`; BAD_FIELD for another form; WRONG_DEVICE.
-    """
-    message = open_sign1(payload, kind, _keys(mcu), max_bytes=ORDER_BYTES_MAX)
-    try:
-        fields: dict[int, Any] = orders_payload.read_document(kind.value, message.payload)
-    except ValueError as error:
-        raise ProtocolError(Reject.BAD_FIELD, f"{kind.value}: {error}") from error
-    if fields[2].hex() != mcu.mcu_id:
-        raise ProtocolError(Reject.WRONG_DEVICE, "it names another microcontroller")
-    return fields
-
 
 def _note_acceptance(session: Session, mcu: Mcu, order: Order) -> None:
     """The car has taken an order: its counter, its `prev`, and the challenge that is used up."""
@@ -424,32 +328,3 @@ def _links(said: Disposition, around: dict[int, tuple[bytes, bytes | None]]) -> 
         return False
     before, after = around.get(said.sequence - 1), around.get(said.sequence + 1)
     return (before is None or before[0] == said.previous) and (after is None or after[1] == said.digest)
-
-
-def _ranges(chain: Iterable[tuple[int, bytes]]) -> list[Have]:
-    found: list[Have] = []
-    for seq, digest in chain:
-        if found and found[-1].last + 1 == seq:
-            found[-1] = Have(first=found[-1].first, last=seq, hash=digest)
-        else:
-            found.append(Have(first=seq, last=seq, hash=digest))
-    return found
-
-
-class _Keys:
-    """Gives D1 for its own kid and nothing else."""
-
-    def __init__(self, mcu: Mcu) -> None:
-        self._mcu = mcu
-
-    def __call__(self, kid: bytes) -> EllipticCurvePublicKey | None:
-        return _parsed(self._mcu.cose_key) if kid.hex() == self._mcu.mcu_id else None
-
-
-def _keys(mcu: Mcu) -> _Keys:
-    return _Keys(mcu)
-
-
-@lru_cache(maxsize=16_384)
-def _parsed(cose_key: bytes) -> EllipticCurvePublicKey:
-    return public_key_from_cose(cose_key)
