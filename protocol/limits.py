@@ -304,7 +304,7 @@ PARTITION_LOCK_MS_MAX = 2_000
 """Milliseconds that making a partition waits for a table: whoever comes after it waits as long."""
 
 REQUEST_BODY_BYTES_MAX = 65_536
-"""Bytes of one HTTP request body: the largest, an order with the basis that it rests on, in base64url, and the
+"""Bytes of one HTTP request body: the largest, an order with the basis it rests on, in base64url, and the
 signer's delegation."""
 
 IDEMPOTENCY_KEY_CHARS_MAX = 64
@@ -323,7 +323,7 @@ ORDERS_DRIVEN_MAX = 32
 """Orders that one round of the worker moves on: each may ask the gate over HTTP."""
 
 PLACE_AGE_S_MAX = 1_800
-"""Seconds since the fix whose cell of a tenth of a degree the gate gets for a forecast (README row 15: a place
+"""Seconds since the fix whose cell of a tenth of a degree the gate gets for a forecast (row 15: a place
 counts 30 min)."""
 
 ORDERS_SENT_MAX = 100

@@ -70,7 +70,8 @@ def test_the_tools_commands_are_taken_by_the_api(backend: Backend, tmp_path: Pat
             desk.secret(f"{who}-api.key", key)
             (desk / f"{who}.toml").write_text(
                 f'server = "{address}"\napi_key_file = "{who}-api.key"\nlender_root = "lender-root.json"\n'
-                'platform_root = "platform-root.json"\nkey = "maker.key"\ndelegations = ["maker.delegation"]\n'
+                'platform_root = "platform-root.json"\nkey = "maker.key"\n'
+                'delegations = ["maker.delegation"]\n'
             )
         words = ("--vin", VIN, "--vin-salt", VIN_SALT.hex(), "--contract-ref", CONTRACT.hex(), "--jur", JUR)
         words = (*words, "--mcu-key", registered["cose_key"], "--config", "maker.toml")
