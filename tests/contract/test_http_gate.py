@@ -10,8 +10,10 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel
 
+import protocol
 from backend.errors import SettingsError
 from backend.gate import forms
+from backend.lender.words import REASON_CODES
 from backend.usecases.gate_port import GateAwayError, GatePart, LogPlace
 from backend.usecases.http_gate import HttpGate
 from protocol.checker_reasons import CheckerReason
@@ -141,3 +143,9 @@ def test_a_gate_on_another_machine_wants_a_certificate_and_gets_it(tmp_path: Pat
         server.server_close()
     with pytest.raises(SettingsError, match=r"none\.pem"):
         HttpGate(address, token="secret", ca=str(tmp_path / "none.pem"))
+
+
+def test_the_checkers_reasons_are_one_list_from_screen_to_text() -> None:
+    numbered = ", ".join(f"{reason.value} {reason.name}" for reason in CheckerReason)
+    assert numbered in (Path(protocol.__file__).parent / "SPEC.md").read_text("utf-8")
+    assert set(REASON_CODES) == set(CheckerReason.__members__)
