@@ -64,6 +64,7 @@ def test_status_proves_the_orders_place_in_the_log_by_the_pinned_key(line: LockL
     assert f"this machine has seen {size + 5}" in refused.output
 
 
+@pytest.mark.slow
 def test_a_loan_that_is_paid_off_ends_the_lenders_authority_in_the_car(line: LockLine) -> None:
     refused = line.officer("maker", "decommission", line.box.device_id, "--yes")["order"]
     line.drive(3)
@@ -76,6 +77,7 @@ def test_a_loan_that_is_paid_off_ends_the_lenders_authority_in_the_car(line: Loc
     assert (record.binding, record.mode) == (None, 2)  # nothing left to obey, and monitoring only
 
 
+@pytest.mark.slow
 def test_a_freeze_at_the_real_gate_holds_what_two_people_signed(line: LockLine) -> None:
     cmd_id = line.request("lock")
     line.drive()
@@ -86,6 +88,7 @@ def test_a_freeze_at_the_real_gate_holds_what_two_people_signed(line: LockLine) 
     assert line.order(cmd_id)["stage"] == "HELD"
 
 
+@pytest.mark.slow
 def test_a_basis_of_the_loan_systems_signed_files_carries_an_order(line: LockLine) -> None:
     found = read_basis(line.system.basis(CONTRACT))
     (line.desk / "facts.cose").write_bytes(found.facts)
