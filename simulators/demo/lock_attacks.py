@@ -58,6 +58,7 @@ class LockAttacks:
     world: LockWorld
     report: Report
     eyes: Eyes
+    _challenge: bytes | None = None
 
     def forge(self) -> None:
         """Let the broker's administrator write a LOCK, with everyone's name and nobody's key."""
@@ -141,18 +142,11 @@ class LockAttacks:
         return bytes.fromhex(content["kid"])
 
     def _lock_fields(self) -> dict[int, object]:
-        """Return a LOCK as the car would take it from the right people: fresh challenge, right counters.
-
-        The attacker has the maker's API key too: an administrator's may not even ask for a challenge.
-        """
+        """Return a LOCK as the car would take it from the right people: open challenge, right counters."""
         world = self.world
-        api = ApiClient(port=world.cloud.api.port, key_file=world.officers.of("maker") / "api.key")
-        device = f"/v1/devices/{world.box.device}"
-        known = api.get(f"{device}/command")["challenge"]
-        api.post(f"{device}/challenge")
-        world.wait_for(lambda: api.get(f"{device}/command")["challenge"] != known, ARRIVES_S_MAX)
-        document = to_bytes(api.get(f"{device}/command")["challenge"]["document"])
-        said = strict_cbor.loads(cose_sign.read_sign1(document)[2])
+        if self._challenge is None:
+            self._challenge = self._ask_challenge()
+        said = strict_cbor.loads(cose_sign.read_sign1(self._challenge)[2])
         now_s = int(time.time())
         return {
             1: 1,
@@ -180,3 +174,16 @@ class LockAttacks:
             23: {1: 3, 2: DAY_S},
             24: world.episode,
         }
+
+    def _ask_challenge(self) -> bytes:
+        """Return the car's open challenge.
+
+        The attacker has the maker's API key too: an administrator's may not even ask for a challenge. What
+        the car refuses does not use it up.
+        """
+        api = ApiClient(port=self.world.cloud.api.port, key_file=self.world.officers.of("maker") / "api.key")
+        device = f"/v1/devices/{self.world.box.device}"
+        known = api.get(f"{device}/command")["challenge"]
+        api.post(f"{device}/challenge")
+        self.world.wait_for(lambda: api.get(f"{device}/command")["challenge"] != known, ARRIVES_S_MAX)
+        return to_bytes(api.get(f"{device}/command")["challenge"]["document"])
