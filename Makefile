@@ -15,7 +15,7 @@ STORY ?= all
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock vectors clean
+.PHONY: help setup demo test bench deep check format lock vectors clean
 
 help:
 	@sed -n '3,7s/^# *//p' Makefile
@@ -34,6 +34,9 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+deep: $(STAMP)
+	@LIVES="$(LIVES)" FIRST="$(FIRST)" JOBS="$(JOBS)" MINUTES="$(MINUTES)" sh tools/deep.sh "$(BIN)"
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

@@ -28,9 +28,9 @@ from simulators.broker_access import BRIDGE
 from simulators.car import Car, CarOnPorts
 from simulators.drive_cycles import CycleName
 from simulators.drive_log import write_drive
+from simulators.lock_funnel_cli import funnel
 from simulators.order_lives.life import live
 from simulators.order_lives.oracle import LifeError
-from simulators.lock_funnel_cli import funnel
 from simulators.pki import CertificateAuthority
 from simulators.virtual_clock import SECOND_US
 
@@ -137,7 +137,7 @@ def life(
     seed: Annotated[int, typer.Option(help="The same seed gives the same life.")],
     as_json: Json = False,
 ) -> None:
-    """Live one seeded life of a car under orders, in virtual time; 1 when something happened that must not."""
+    """Live one seeded life of a car under orders, in virtual time; exit 1 when it found a defect."""
     try:
         found = live(seed)
     except LifeError as wrong:
@@ -148,7 +148,9 @@ def life(
         return
     typer.echo(f"seed {seed}: {found.kind}, {found.simulated_s / 3600:.1f} simulated hours, nothing wrong")
     for title, counts in (("orders", found.orders), ("faults", found.faults), ("seen", found.seen)):
-        typer.echo(f"  {title:<7} " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count))
+        typer.echo(
+            f"  {title:<7} " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count)
+        )
 
 
 def _utc_us(text: str) -> int:

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulators.order_lives.life import KINDS, Report, live
+from simulators.order_lives.kinds import KINDS
+from simulators.order_lives.life import Report, live, try_live
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,16 +54,6 @@ class Tally:
         self.replays += found.replays
 
 
-def try_live(seed: int) -> Report | str:
-    """Live a life; a failure is a text."""
-    try:
-        return live(seed)
-    except AssertionError as wrong:
-        return str(wrong) or f"seed {seed}: an assertion of the product failed"
-    except Exception as wrong:  # noqa: BLE001 - whatever a life makes the product raise is a finding
-        return f"seed {seed}: {type(wrong).__name__}: {wrong}"
-
-
 def lives_of(seeds: Iterable[int], jobs: int) -> Iterator[Report | str]:
     """Live many lives; the order of answers is the seeds'."""
     if jobs == 1:
@@ -84,9 +75,9 @@ def write_report(path: Path, tally: Tally, first: int, wanted: int, seconds: flo
     path.write_text(
         f"""# Seeded lives of orders
 
-Written by `make deep` on {dt.datetime.now(dt.UTC).date()}: {done} of {wanted} lives, seeds {first} to {first + done - 1},
-{tally.simulated_s / 86_400:.0f} simulated days in {seconds / 60:.0f} minutes. One life again:
-`tbox sim life --seed N`.
+Written by `make deep` on {dt.datetime.now(dt.UTC).date()}: {done} of {wanted} lives,
+seeds {first} to {first + done - 1}, {tally.simulated_s / 86_400:.0f} simulated days in
+{seconds / 60:.0f} minutes. One life again: `tbox sim life --seed N`.
 
 **{len(tally.failures)} lives failed.**
 
@@ -99,8 +90,8 @@ Written by `make deep` on {dt.datetime.now(dt.UTC).date()}: {done} of {wanted} l
 {_table("Faults that happened", tally.faults)}
 {_table("Orders signed", tally.orders)}
 {_table("What the checkers saw", tally.seen)}
-{tally.replays} replays of accepted messages changed nothing. An UNLOCK without faults was answered after {mean_s:.1f} s on average,
-counted in steps of 1 s.
+{tally.replays} replays of accepted messages changed nothing. An UNLOCK without faults was answered after
+{mean_s:.1f} s on average, counted in steps of 1 s.
 """,
         "utf-8",
     )
@@ -143,9 +134,7 @@ def main() -> int:
     if asked.seed is not None:
         print(json.dumps(asdict(live(asked.seed)), indent=2))  # noqa: T201 - a command's output
         return 0
-    tally = run_many(
-        asked.first, asked.lives, jobs=asked.jobs, minutes=asked.minutes, report=asked.report
-    )
+    tally = run_many(asked.first, asked.lives, jobs=asked.jobs, minutes=asked.minutes, report=asked.report)
     print(f"{tally.lives.total()} lives, {len(tally.failures)} failed")  # noqa: T201 - a command's output
     return 1 if tally.failures else 0
 

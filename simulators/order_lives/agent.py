@@ -1,8 +1,8 @@
 """The real agent's engine in virtual time, with an order journal in memory.
 
-Rules: effects are carried out as the shell does, except what this world has no use for (batches go nowhere). A
-crash keeps the journal and loses the engine; it may come before any effect. What the engine tells the broker and the
-microcontroller waits in `published` and `sent`.
+Rules: effects are carried out as the shell does, except what this world has no use for (batches go
+nowhere). A crash keeps the journal and loses the engine; it may come before any effect. What the engine
+tells the broker and the microcontroller waits in `published` and `sent`.
 
 Example: see `life`.
 """

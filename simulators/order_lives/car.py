@@ -1,8 +1,8 @@
 """The car as it truly is, and the board that the brain sees of it.
 
-Rules: `Truth` is what happens; the checkers read it and never the brain's trackers. `Board` reads wires from it,
-keeps flash over resets, and may lose its power at any call (`cut_after`), tearing the slot or blob that is being
-written. A starter whose relay is energised does not turn the engine.
+Rules: `Truth` is what happens; the checkers read it and never the brain's trackers. `Board` reads wires
+from it, keeps flash over resets, and may lose its power at any call (`cut_after`), tearing the slot or blob
+that is being written. A starter whose relay is energised does not turn the engine.
 
 Nothing here judges a lock.
 
@@ -208,4 +208,4 @@ class Board:
         """Let everything go that needs power."""
         self.coil = self.warn = self.linux = False
         self.cut_after = None
-        self.on_coil(False)
+        self.on_coil(False)  # noqa: FBT003 - the board's interface

@@ -1,8 +1,8 @@
 """Everybody outside the car: officers who sign, the backend that carries, the gate that grants.
 
-Rules: an officer signs a restricting order only over the challenge that the car signed; the backend sends an order
-until a disposition names it, receipts what it stored, and answers questions; the gate signs a go token only for an
-order it signed, that nobody withdrew or ended, in lawful hours, while nothing was paid. `clock` is the world's own.
+Rules: an officer signs a restricting order only over the challenge that the car signed; the backend sends
+an order until a disposition names it, receipts what it stored, and answers questions; the gate signs a go
+token only for an order it signed, that nobody withdrew or ended, in lawful hours, while nothing was paid.
 All of them are strict and small: what they decide is what the checkers compare with.
 
 Example: see `life`.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from protocol import cose_sign, orders_payload, strict_cbor
 from protocol.authority_bundle import (
@@ -269,8 +269,8 @@ class Office:
                 self._supply(decode_authority_question(payload).digests)
             case RequestForm.OTHER:
                 self._tell_time(payload)
-            case _:
-                pass
+            case unknown:
+                assert_never(unknown)
 
     def _supply(self, digests: tuple[bytes, ...]) -> None:
         named = {hashlib.sha256(document).digest(): document for document in documents().values()}
@@ -327,4 +327,4 @@ class Office:
 
 def is_business_day(utc_s: int) -> bool:
     """Return whether a POSIX second falls on Monday to Friday."""
-    return (utc_s // 86_400 + 3) % 7 < 5  # noqa: PLR2004 - Saturday is 5
+    return (utc_s // 86_400 + 3) % 7 < 5

@@ -1,11 +1,13 @@
 """What must hold in every life, computed from the car's truth and from what people signed.
 
-Rules: the checkers never ask the brain's trackers, timers or counts. They see the state of its open LOCK, each
-switch of the coil and every message that leaves it, and compare them with `car.Truth`, the office and their own
-count of time:
-- a lock begins only for an order that three people signed, in its life, warned, parked by truth, with a fresh token;
+Rules: the checkers never ask the brain's trackers, timers or counts. They see the state of its open LOCK,
+each switch of the coil and every message that leaves it, and compare them with `car.Truth`, the office and
+their own count of time:
+- a lock begins only for an order that three people signed, in its life, warned, parked by truth, with a
+  fresh token;
 - the coil is energised only in such a lock, by a true crank, with engine and wheels long at rest;
-- each release works in its time; a lease ends by itself within 1 %, never beyond 7 d, and 24 h after the last word;
+- each release works in its time; a lease ends by itself within 1 %, never beyond 7 d, and 24 h after the
+  last word;
 - each order ends in one final state; numbers of dispositions have no gap that was not declared.
 
 Example: see `life`.
@@ -13,6 +15,7 @@ Example: see `life`.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -123,8 +126,6 @@ class Oracle:
 
     def note_link_code(self, word: str, digest: bytes) -> None:
         """An unsigned refusal: fine for what came too often or lacks a delegation, not for the genuine."""
-        import hashlib  # noqa: PLC0415 - here alone
-
         for entry in list(self._pending):
             if hashlib.sha256(entry[0].message).digest() == digest:
                 if word not in ("BUSY", "DELEGATION_MISSING") and not self.has_forgotten_lender:
@@ -137,14 +138,7 @@ class Oracle:
     def hear(self, message: bytes) -> None:
         """A disposition left the brain."""
         found = open_disposition(message, published_lookup("mcu-1"))
-        for entry in list(self._pending):
-            if entry[0].cmd_hash == found.cmd_hash:
-                self._pending.remove(entry)
-                is_fine = found.code in (Code.OK, Code.REPLAY_CTR, Code.DUPLICATE, Code.WRONG_EPOCH)
-                if not is_fine and not self.has_forgotten_lender:
-                    self.fail(f"a genuine release was refused: {found.code.name}")
-                if found.code is Code.OK and self.state in HELD:
-                    self.fail("a release was accepted and the lock stands")
+        self._answered(found)
         if message in self.heard:
             return
         self.heard[message] = found
@@ -168,6 +162,17 @@ class Oracle:
                 self._renewed(order)
             if found.state is State.LEASE_EXPIRED:
                 self._expired(found)
+
+    def _answered(self, found: Disposition) -> None:
+        """Compare an answer with the releases that wait for one."""
+        for entry in list(self._pending):
+            if entry[0].cmd_hash == found.cmd_hash:
+                self._pending.remove(entry)
+                is_fine = found.code in (Code.OK, Code.REPLAY_CTR, Code.DUPLICATE, Code.WRONG_EPOCH)
+                if not is_fine and not self.has_forgotten_lender:
+                    self.fail(f"a genuine release was refused: {found.code.name}")
+                if found.code is Code.OK and self.state in HELD:
+                    self.fail("a release was accepted and the lock stands")
 
     @property
     def has_forgotten_lender(self) -> bool:
@@ -204,7 +209,7 @@ class Oracle:
 
     _last_lease: Lease | None = None
 
-    def observe(self, state: State, name: bytes | None, *, token_s: int | None = None) -> None:
+    def observe(self, state: State, name: bytes | None) -> None:
         """See the state of the open LOCK after each step of the brain."""
         before, self.state = self.state, state
         if state is State.LOCKED and (before is not State.LOCKED or name != self.name):
@@ -243,7 +248,7 @@ class Oracle:
             return
         if self.truth.now_ms // 1_000 > order.fields[12] - self._epoch_s:
             self.fail("locked after the order's end")
-        if self.heard_cycles[order.fields[24]] < 2:  # noqa: PLR2004 - README §1.13
+        if self.heard_cycles[order.fields[24]] < 2:
             self.fail("locked and not warned")
         if any(self.dev_ms - at < RATE_MS - SLACK_MS for at in self.locked_ms) and not self.is_restored:
             self.fail("locked twice in 7 d")
@@ -349,7 +354,7 @@ class Oracle:
             self.fail(f"{gaps} numbers are missing, {self.ring_lost} were declared")
         if self.office.forks:
             self.fail("the backend got one number with two contents")
-        stored = {message for message in self.office.stored.values()}
+        stored = set(self.office.stored.values())
         missing = [found.sequence for message, found in self.heard.items() if message not in stored]
         if missing and not self.ring_lost and not self.has_lost_state:
             self.fail(f"the backend lacks {missing}")

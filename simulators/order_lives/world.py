@@ -1,8 +1,9 @@
 """One car with brain and agent, the lines between them and the office, and what may befall each.
 
-Rules: seed in, same run out. Messages of the broker are lost, doubled or late in both directions; the serial line
-loses and doubles; a dead agent's messages wait in the broker's session. What bus and receiver say is the truth of the
-car, unless a life lets the agent lie; its local time is its own clock's, right or wrong.
+Rules: seed in, same run out. Messages of the broker are lost, doubled or late in both directions; the
+serial line loses and doubles; a dead agent's messages wait in the broker's session. What bus and receiver
+say is the truth of the car, unless a life lets the agent lie; its local time is its own clock's, right or
+wrong.
 
 Example: see `life`.
 """
@@ -20,7 +21,6 @@ from device.mcu.brain import Brain
 from protocol import cose_sign, strict_cbor
 from protocol.ids import cose_key_bytes
 from protocol.orders import OrderSigner, OrderType, Role, State, check_signature, sign_order
-from protocol.topics import Down, Up
 from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_story import (
     ANCHORS,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device.events import EngineEvent
+    from protocol.topics import Down, Up
 
 ROUNDS_MAX = 6
 FIRMWARE, K_OVR = fixed_bytes("firmware", 32), fixed_bytes("K_ovr", 32)
@@ -75,7 +76,7 @@ class World:
         counts: faults by kind.
     """
 
-    def __init__(self, seed: int, *, floors: Any = production_floors) -> None:
+    def __init__(self, seed: int, *, floors: Any = production_floors) -> None:  # noqa: ANN401 - a module
         self.floors = floors
         self.random = random.Random(seed)
         self.truth = Truth()
@@ -276,9 +277,11 @@ class World:
         words, self._words = self._words + self._hear_all(), []
         down, self.office.outbox = self.office.outbox, []
         for kind, body in frames:
-            whole = strict_cbor.dumps(self.facts()) if kind == brain_module.FACTS else body
+            if kind == brain_module.FACTS:  # of four a step one always comes
+                self.give(kind, strict_cbor.dumps(self.facts()))
+                continue
             for _ in range(self._copies(self.line_loss)):
-                self.give(kind, whole)
+                self.give(kind, body)
         for kind, body in words:
             for _ in range(self._copies(self.line_loss)):
                 self.tell_agent(McuReceived(kind=kind, body=body))
@@ -295,7 +298,7 @@ class World:
     def _arrive(self, kind: Down, payload: bytes) -> None:
         if self.is_agent_alive:
             self.tell_agent(MessageArrived(kind=kind, payload=payload))
-        elif len(self._held_down) < 200:  # noqa: PLR2004 - a broker's session has an end too
+        elif len(self._held_down) < 200:
             self._held_down.append((kind, payload))
 
     def give(self, kind: int, body: bytes) -> None:
