@@ -104,6 +104,15 @@ def is_known_epoch(session: Session, *, mcu_id: str, epoch: bytes) -> bool:
     return session.get(McuEpoch, (mcu_id, epoch)) is not None
 
 
+def is_left_epoch(session: Session, *, mcu_id: str, epoch: bytes) -> bool:
+    """Return whether a microcontroller has had this epoch and a later one."""
+    known = session.get(McuEpoch, (mcu_id, epoch))
+    if known is None:
+        return False
+    later = select(McuEpoch.epoch).where(McuEpoch.mcu_id == mcu_id, McuEpoch.first_us > known.first_us)
+    return session.exec(later.limit(1)).first() is not None
+
+
 def note_epoch(session: Session, *, mcu: Mcu, epoch: bytes, at_us: int) -> None:
     """Remember an epoch."""
     if not is_known_epoch(session, mcu_id=mcu.mcu_id, epoch=epoch):

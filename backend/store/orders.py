@@ -228,3 +228,19 @@ def counters_used(session: Session, *, device_id: str) -> Sequence[tuple[int, by
         .limit(64)
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def accepted_payloads(session: Session, *, device_id: str) -> Sequence[bytes]:
+    """Return payloads of a vehicle's latest orders that its car has accepted, by its signed word."""
+    refused = [int(state) for state in (State.NONE, State.RECEIVED, State.REJECTED)]
+    rows = session.exec(
+        select(Order.payload)
+        .where(
+            Order.device_id == device_id,
+            col(Order.car_state).is_not(None),
+            col(Order.car_state).not_in(refused),
+        )
+        .order_by(col(Order.order_no).desc())
+        .limit(64)
+    )
+    return rows.all()

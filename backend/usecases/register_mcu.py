@@ -2,7 +2,9 @@
 
 Rules: a microcontroller belongs to one box. Registering the same again changes nothing; a new epoch or
 another key starts afresh: heads, `prev` and the challenge are forgotten, the dispositions stay. An epoch that
-was left cannot be registered again. What is registered proves nothing: BIND proves it in the car.
+was left cannot be registered again. What is registered proves nothing: BIND proves it in the car. Once the
+car has spoken its epoch is its own to change, and what it is bound to stays once it has accepted an order
+that names it: a wrong word here would keep every release from it.
 
 Example:
     >>> register_mcu(session, device=device, asked=AskedMcu(...), now_us=utc_us())
@@ -14,8 +16,9 @@ from sqlmodel import Session
 
 from backend.domain.refusal import Reason, Refusal
 from backend.store.devices import Device
-from backend.store.mcus import Mcu, find_challenge, find_mcu_by_id, is_known_epoch, locate_mcu, note_epoch
-from protocol import cose_sign
+from backend.store.mcus import Mcu, find_challenge, find_mcu_by_id, is_left_epoch, locate_mcu, note_epoch
+from backend.store.orders import accepted_payloads
+from protocol import cose_sign, orders_payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,11 @@ def register_mcu(session: Session, *, device: Device, asked: AskedMcu, now_us: i
     if other is not None and other.device_id != device.device_id:
         return Refusal(reason=Reason.MCU_ELSEWHERE, detail="the key is of another box's microcontroller")
     mcu = locate_mcu(session, device_id=device.device_id, lock=True)
-    is_left = (mcu is None or mcu.epoch != asked.epoch) and is_known_epoch(
+    if mcu is not None and mcu.mcu_id == mcu_id:
+        refusal = _contradicted(session, mcu, asked)
+        if refusal is not None:
+            return refusal
+    is_left = (mcu is None or (mcu.mcu_id, mcu.epoch) != (mcu_id, asked.epoch)) and is_left_epoch(
         session, mcu_id=mcu_id, epoch=asked.epoch
     )
     if is_left:
@@ -71,6 +78,23 @@ def register_mcu(session: Session, *, device: Device, asked: AskedMcu, now_us: i
     session.flush()
     note_epoch(session, mcu=mcu, epoch=asked.epoch, at_us=now_us)
     return mcu
+
+
+def _contradicted(session: Session, mcu: Mcu, asked: AskedMcu) -> Refusal | None:
+    """Return what the car's own word says against a registration."""
+    has_spoken = mcu.mode is not None or mcu.reported_state is not None
+    if has_spoken and asked.epoch != mcu.epoch:
+        return Refusal(reason=Reason.BAD_MCU, detail="the car itself says its epoch, by a signed answer")
+    bound = (mcu.vin_bind, mcu.contract_ref, mcu.lender_id)
+    if bound == (asked.vin_bind, asked.contract_ref, asked.lender_id) or asked.epoch != mcu.epoch:
+        return None
+    for payload in accepted_payloads(session, device_id=mcu.device_id):
+        fields = orders_payload.read_order(payload)[0]
+        if (fields[8], fields[6], fields[7], fields[4]) == (mcu.epoch, *bound):
+            return Refusal(
+                reason=Reason.BAD_MCU, detail="the car has accepted an order for what it is registered with"
+            )
+    return None
 
 
 def forget_car(session: Session, mcu: Mcu) -> None:

@@ -7,10 +7,12 @@ import pytest
 
 from backend.store.orders import list_due
 from backend.usecases.gate_port import GateAwayError, GateSaid, PaidOrder
+from protocol.ids import cose_key_bytes
 from protocol.limits import ORDERS_DRIVEN_MAX
 from protocol.orders import Code, OrderType, State, cmd_hash
 from protocol.orders_checks import CTR_JUMP_MAX
 from protocol.topics import Up
+from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_story import MCU
 from tests.builders.orders import answer as car_answer
 from tests.builders.orders import device as waiting_car
@@ -141,3 +143,25 @@ def test_orders_that_a_kill_switch_keeps_back_stand_in_nobody_s_way(world: Order
     with world.database.reading() as session:
         due = list_due(session, now_us=world.backend.clock() - 1_000_000, limit=ORDERS_DRIVEN_MAX)
     assert list(due) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epoch": "ee" * 16}, {"contract_ref": "ee" * 32}, {"vin_bind": "ee" * 32}]
+)
+def test_no_registration_keeps_a_release_from_a_car_that_has_spoken(
+    world: OrderWorld, changes: dict[str, str]
+) -> None:
+    in_the_car(world)
+    assert world.register(**changes).status_code == 422
+    assert world.request(OrderType.UNLOCK).status_code == 201
+    world.dispatch()
+    assert car_answer(world.sent_on("order")[-1], waiting_car()) == ("ACCEPT", "OK")
+
+
+def test_another_key_registered_by_mistake_is_taken_back(world: OrderWorld) -> None:
+    in_the_car(world)
+    stranger = cose_key_bytes(published_signer("stranger").public_key).hex()
+    assert world.register(cose_key=stranger, epoch="ee" * 16).status_code == 200
+    assert world.request(OrderType.UNLOCK).status_code == 422
+    assert world.register().status_code == 200
+    assert world.request(OrderType.UNLOCK).status_code == 201
