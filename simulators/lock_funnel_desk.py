@@ -315,8 +315,6 @@ class Desk:
         ready = []
         for kind, case in todo:
             if self._is_fresh(case):
-                if not case.is_active:
-                    continue
                 ready.append((kind is not OrderType.LOCK, case.car.life.due_since_s, kind, case))
             else:
                 self._ask(case)
@@ -334,7 +332,13 @@ class Desk:
             out.is_over = True  # its life is over, whatever the car says of it later
             out.ends.append("NOT_HEARD")
             out = None
-        if case.is_locked or case.posted_s is not None or out is not None or now_s < case.next_try_s:
+        if (
+            not case.is_active
+            or case.is_locked
+            or case.posted_s is not None
+            or out is not None
+            or now_s < case.next_try_s
+        ):
             return None
         if now_s < life.due_since_s + NOTICE_FINAL_D * DAY_S + 4 * HOUR_S:
             return None
