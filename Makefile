@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 .PHONY: help setup demo test bench deep check format lock vectors clean
 
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,8s/^# *//p' Makefile
 
 setup: $(STAMP)
 

@@ -6,8 +6,8 @@ withdrawn and an UNLOCK is sent: it must be answered within two minutes, each or
 every message that was ever taken is given again and must change nothing, and the car must start.
 
 Example:
-    >>> live(1).kind in KINDS
-    True
+    >>> live(0).kind
+    'quiet'
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from device.mcu import floors as production
-from simulators.order_lives.life import KINDS, live
+from simulators.order_lives.kinds import KINDS
+from simulators.order_lives.life import live
 from simulators.order_lives.oracle import LifeError
 
 FAST, ALL = range(20), range(20, 200)
