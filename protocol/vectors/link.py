@@ -7,7 +7,7 @@ This module writes no file: see `generate`.
 
 Example:
     >>> FRAMES["hello"]
-    (1, b'\\xa0')
+    (1, b'\xa0')
 """
 
 from protocol import strict_cbor
