@@ -118,7 +118,14 @@ class OrderDriver:
             due = list_due(session, now_us=now_us, limit=ORDERS_DRIVEN_MAX)
         for cmd_id in due:
             release()
-            self._drive(cmd_id, counts, now_us=now_us)
+            try:
+                self._drive(cmd_id, counts, now_us=now_us)
+            except DBAPIError:
+                raise
+            except Exception:
+                LOG.exception("an order cannot be driven cmd_id=%s", cmd_id)
+                counts["order_failed"] += 1
+                self._put_off(cmd_id, now_us=now_us)  # the others go on
         fetch_tokens(self.database, self.gate, counts, now_us=now_us, between=release)
         with self.database.writing() as session:
             in_transaction(session, lambda: forget_old(session, now_us=now_us))

@@ -165,3 +165,15 @@ def test_another_key_registered_by_mistake_is_taken_back(world: OrderWorld) -> N
     assert world.request(OrderType.UNLOCK).status_code == 422
     assert world.register().status_code == 200
     assert world.request(OrderType.UNLOCK).status_code == 201
+
+
+def test_an_order_that_breaks_the_worker_stops_no_other(world: OrderWorld) -> None:
+    payload = world.payload(OrderType.LOCK)
+    world.request(payload)
+    world.approve(payload)
+    with world.database.writing() as session, session.begin():
+        session.connection().exec_driver_sql("DELETE FROM authority_document WHERE kind = 'delegation'")
+    assert world.drive()["order_failed"] == 1
+    with world.database.reading() as session:
+        due = list_due(session, now_us=world.backend.clock() - 1_000_000, limit=ORDERS_DRIVEN_MAX)
+    assert list(due) == []
