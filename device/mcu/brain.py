@@ -62,7 +62,7 @@ OUTGOING_MAX = 32  # messages to the agent; older ones go, dispositions are aske
 _RELEASED = (
     "released"  # blob: cmd_hashes of the last locks that ended; an older image of the slots cannot lock
 )
-_RELEASED_MAX = 4
+_RELEASED_MAX = 8  # a lock lasts 7 d at most, and a car seldom gets so many orders in them
 
 
 class Brain:
@@ -266,9 +266,9 @@ class Brain:
         if was == LOCKED and state != LOCKED:
             self.let_go()
             self._is_for_both = True
-        if was in (LOCKED, OVERRIDDEN) and state in FINAL:
-            self._end_for_good(order.cmd_hash)
-            self._is_for_both = True
+        if order_type == LOCK and state in FINAL:
+            self._end_for_good(order.cmd_hash)  # from any state: an older image may hold it LOCKED
+            self._is_for_both = self._is_for_both or was in (LOCKED, OVERRIDDEN)
         if order_type == LOCK and self.override is not None:
             brain_timers.judge(self, order, brain_timers.token(self))  # what each source says at this moment
         order.state = state
