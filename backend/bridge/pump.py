@@ -254,8 +254,8 @@ class Pump:
                 LOG.exception("projection failed, taking batches one by one")
                 count = self._project_alone()
             self.health.projected += count
-            if count == 0 or self._link.waiting:
-                return
+            if count == 0 or self._link.waiting or time.monotonic() >= self._next_dispatch_s:
+                return  # a backlog of tables never keeps a release waiting
 
     def _project_alone(self) -> int:
         """Project one batch; one that breaks the program is set aside with an event, so that others go on."""

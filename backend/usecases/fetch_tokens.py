@@ -28,7 +28,7 @@ from backend.store.latest import load_fix
 from backend.store.mcus import find_mcu_by_id, locate_mcu
 from backend.store.order_outbox import GoQuestion, list_due_go
 from backend.store.orders import locate_order_by_hash
-from backend.usecases.gate_port import GateAwayError, GateSaid
+from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError
 from backend.usecases.go_requests import is_go_open, send_token
 from protocol.limits import ORDERS_DRIVEN_MAX, PLACE_AGE_S_MAX
 
@@ -123,6 +123,9 @@ def tell_gate(database: Database, gate: Gate, counts: Counter[str]) -> None:
         if mcu is not None:
             try:
                 gate.disposition(document=row.document, mcu_key=mcu.cose_key)
+            except GateUnreadableError as refused:  # this one only: those behind it are told
+                counts["gate_unreadable"] += 1
+                LOG.warning("gate never takes this disposition hash=%s cause=%s", row.digest.hex(), refused)
             except GateAwayError as away:
                 counts["gate_away"] += 1
                 LOG.warning("gate does not take dispositions cause=%s", away)

@@ -15,6 +15,10 @@ class GateAwayError(Exception):
     """The gate did not answer, or not as it should; nothing is known, ask again later."""
 
 
+class GateUnreadableError(GateAwayError):
+    """The gate reads, and will never take, what it was sent: asking again says the same."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatePart:
     """A part as it travels to the gate."""

@@ -20,13 +20,23 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from backend.errors import SettingsError
-from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, LogPlace, PaidOrder
+from backend.usecases.gate_port import (
+    GateAwayError,
+    GatePart,
+    GateSaid,
+    GateUnreadableError,
+    LogPlace,
+    PaidOrder,
+)
 from protocol.checker_reasons import CheckerReason
 
 WAIT_S: Final = 15.0
 """How long an answer may take: the gate itself asks the loan system and the weather, 5 s each."""
 
 ANSWER_BYTES_MAX: Final = 1 << 20
+
+UNREADABLE_STATUSES: Final = frozenset({400, 409, 413, 422})
+"""The gate read what it was sent and will never take it; other statuses may pass."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -156,7 +166,8 @@ class HttpGate:
                 data = answer.read(ANSWER_BYTES_MAX)
             found = json.loads(data)
         except urllib.error.HTTPError as refused:
-            raise GateAwayError(f"status {refused.code}") from refused
+            is_final = refused.code in UNREADABLE_STATUSES
+            raise (GateUnreadableError if is_final else GateAwayError)(f"status {refused.code}") from refused
         except (OSError, http.client.HTTPException, ValueError) as failed:
             raise GateAwayError(type(failed).__name__) from failed
         if not isinstance(found, dict):

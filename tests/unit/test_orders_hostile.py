@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backend.store.orders import list_due
-from backend.usecases.gate_port import GateAwayError, GateSaid, PaidOrder
+from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError, PaidOrder
 from protocol.ids import cose_key_bytes
 from protocol.limits import ORDERS_DRIVEN_MAX
 from protocol.orders import Code, OrderType, State, cmd_hash
@@ -177,3 +177,18 @@ def test_an_order_that_breaks_the_worker_stops_no_other(world: OrderWorld) -> No
     with world.database.reading() as session:
         due = list_due(session, now_us=world.backend.clock() - 1_000_000, limit=ORDERS_DRIVEN_MAX)
     assert list(due) == []
+
+
+def test_an_answer_that_the_gate_never_takes_holds_up_no_later_one(world: OrderWorld) -> None:
+    in_the_car(world, State.ARMED)
+    refusals = [GateUnreadableError("status 422")]
+
+    def refuse_once(question: str) -> None:
+        if question == "disposition":
+            raise refusals.pop()
+        world.gate.while_asked = refuse_once
+
+    world.gate.while_asked = refuse_once
+    assert world.drive()["gate_unreadable"] == 1
+    assert (refusals, len(world.gate.told)) == ([], 1)
+    assert world.drive()["gate_unreadable"] == 0
