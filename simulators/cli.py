@@ -22,6 +22,8 @@ from typing import Annotated
 
 import typer
 
+from firmware_tools.image import Floors, build
+from protocol.vectors.keys import published_scalar
 from simulators import drive_cycles
 from simulators.broker import Broker
 from simulators.broker_access import BRIDGE
@@ -29,6 +31,8 @@ from simulators.car import Car, CarOnPorts
 from simulators.drive_cycles import CycleName
 from simulators.drive_log import write_drive
 from simulators.lock_funnel_cli import funnel
+from simulators.mcu_bench import McuBench
+from simulators.mcu_board import McuBoard
 from simulators.order_lives.life import live
 from simulators.order_lives.oracle import LifeError
 from simulators.pki import CertificateAuthority
@@ -151,6 +155,30 @@ def life(
         typer.echo(
             f"  {title:<7} " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count)
         )
+
+
+@app.command(epilog="Example: tbox sim mcu --flash build/mcu --link build/mcu0 --speed 20")
+def mcu(
+    *,
+    flash: Annotated[Path, typer.Option(help="Folder of the board's flash; made when missing.")],
+    image: Annotated[Path | None, typer.Option(help="Image to run; without one the demo's is built.")] = None,
+    link: Annotated[Path | None, typer.Option(help="Stable name of the serial line.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Control port; 0 takes a free one.")] = 0,
+    speed: Annotated[float, typer.Option(min=0.1, max=100, help="Board seconds in a real one.")] = 1.0,
+    test_key: Annotated[bool, typer.Option(help="Hold the published D1 that `tbox conform` wants.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Run the firmware on simulated hardware, its line on a pty, its car by a control port, until Ctrl-C."""
+    folder = image or build(flash / "image", Floors.DEMO).folder
+    board = McuBoard(folder, flash / "files", key=published_scalar("mcu-1") if test_key else None)
+    with _waiting_for_the_end() as pause, McuBench(board, speed=speed, link=link, port=port) as bench:
+        host, taken = bench.control
+        if as_json:
+            typer.echo(json.dumps({"line": str(bench.line), "bench": f"{host}:{taken}"}))
+        else:
+            typer.echo(f"line {bench.line}\nbench {host}:{taken}\nCtrl-C ends it.")
+        while pause():
+            bench.check()
 
 
 def _utc_us(text: str) -> int:

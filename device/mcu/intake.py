@@ -17,7 +17,7 @@ from protocol import cose_sign, orders_payload
 from protocol.orders_vocabulary import CLASS, CLASS_B
 
 RELEASES_MAX, OTHERS_MAX = 4, 8  # messages waiting; 2 KB each at most
-RELEASE_SIGNATURES = 2  # of a release, at most: DECOMMISSION has two
+RELEASE_SIGNATURES = 3  # DECOMMISSION has two; a third gets its answer instead of BUSY without end
 BUCKET_MAX = 16  # signatures of other messages that may be checked at once …
 BUCKET_S = 4  # … and one more each 4 s: a board needs about 1 s for one
 

@@ -22,8 +22,8 @@ from tests.builders.mcu_process import Kept, ProcessBox
 HANGS = """
 from device.mcu import main
 work = main.work
-def hung(board, brain, decoder):
-    work(board, brain, decoder)
+def hung(board, brain, frames):
+    work(board, brain, frames)
     while board.blob_read("hang"):
         pass
 main.work = hung
@@ -32,8 +32,8 @@ main.main()
 FAILS = """
 from device.mcu import main
 work = main.work
-def failing(board, brain, decoder):
-    work(board, brain, decoder)
+def failing(board, brain, frames):
+    work(board, brain, frames)
     if board.blob_read("hang"):
         raise KeyError("a bug")
 main.work = failing

@@ -1,0 +1,1 @@
+"""`tbox conform`: judges a microcontroller by what it does on its line."""

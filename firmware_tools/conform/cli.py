@@ -1,0 +1,90 @@
+"""`tbox conform`: judge a microcontroller, ours or another maker's, over its serial line.
+
+Rules: the unit under test is empty and holds the published test key mcu-1 as D1; it must never go into a
+car. Times are the unit's own. Exit codes: 0 everything passed, 1 something failed, 2 it could not be tried.
+
+Example:
+    $ tbox conform --port /dev/ttyACM0
+    $ tbox conform --port build/mcu0 --bench 127.0.0.1:7007 --json
+"""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from firmware_tools.conform import live
+from firmware_tools.conform.checks import GROUPS, Result, run
+from firmware_tools.conform.line import SerialLine, TcpBench
+from firmware_tools.conform.subject import DeadError, Subject
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+EXITS = "Exit codes: 0 all passed, 1 something failed, 2 it could not be tried."
+
+
+@app.command(epilog=f"Example: tbox conform --port /dev/ttyACM0   |   {EXITS}")
+def conform(
+    port: Annotated[str, typer.Option(help="Serial line of the unit under test.")],
+    *,
+    bench: Annotated[str, typer.Option(help="HOST:PORT of the simulated board's control port.")] = "",
+    only: Annotated[str, typer.Option(help=f"Groups, by comma: {', '.join(GROUPS[1:])}.")] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a table.")
+    ] = False,
+) -> None:
+    """Judge a microcontroller by its line: vectors, damage, replays, and a car if there is one."""
+    groups = tuple(only.split(",")) if only else GROUPS
+    unknown = set(groups) - set(GROUPS)
+    if unknown:
+        raise typer.BadParameter(f"no such group: {', '.join(sorted(unknown))}", param_hint="--only")
+    results: list[Result] = []
+    trouble = ""
+    try:
+        line = SerialLine(port)
+        car = TcpBench(*_address(bench)) if bench else None
+        for result in run(Subject(line), car, groups):
+            results.append(result)
+            if not as_json:
+                typer.echo(_line(result))
+    except (DeadError, OSError) as error:
+        trouble = str(error)
+    failed = [result for result in results if not result.passed]
+    left_out = _left_out(groups, has_bench=bool(bench))
+    if as_json:
+        report = {
+            "port": port,
+            "passed": len(results) - len(failed),
+            "failed": len(failed),
+            "left_out": left_out,
+            "trouble": trouble or None,
+            "results": [asdict(result) for result in results],
+        }
+        typer.echo(json.dumps(report, indent=1))
+    else:
+        typer.echo(
+            f"\n{len(results) - len(failed)} passed, {len(failed)} failed; left out: {'; '.join(left_out)}"
+        )
+        if trouble:
+            typer.echo(f"it could not be tried to the end: {trouble}", err=True)
+    raise typer.Exit(2 if trouble else 1 if failed else 0)
+
+
+def _line(result: Result) -> str:
+    mark = "ok  " if result.passed else "FAIL"
+    wanted = "" if result.passed else f"   wanted: {result.expected}"
+    return f"{mark} {result.group:<13} {result.name:<58} {result.got}{wanted}"
+
+
+def _left_out(groups: tuple[str, ...], *, has_bench: bool) -> list[str]:
+    found = [f"{live.not_tried()} vectors of other device states"]
+    if "lock" in groups and not has_bench:
+        found.append("everything that needs a car (--bench)")
+    return found
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--bench")
+    return host, int(port)

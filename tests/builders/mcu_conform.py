@@ -1,0 +1,76 @@
+"""`tbox conform` without a port: a board in this process, and firmware that is wrong on purpose.
+
+Example:
+    failed = judge(image, folder, groups=("replay",))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from firmware_tools.conform.checks import GROUPS, Result, run
+from firmware_tools.conform.subject import Subject
+from protocol.vectors.keys import published_scalar
+from simulators.mcu_bench import act
+from simulators.mcu_board import PROGRAM, McuBoard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READ_S = 0.2
+
+ONE_SIGNER_IS_ENOUGH = """
+from device.mcu import main
+from protocol import orders_reader
+first = orders_reader.first_failure
+def lenient(*about):
+    found = first(*about)
+    return None if found == "SIGNER_SET" else found
+orders_reader.first_failure = lenient
+main.main()
+"""
+ACTS_ON_REPLAYS = """
+from device.mcu import main
+from protocol import orders_reader
+first = orders_reader.first_failure
+def forgetful(order, signers, holders, ticket, device):
+    device.done = {}
+    device.heads = [0, 0, 0]
+    found = first(order, signers, holders, ticket, device)
+    return None if found in ("CHALLENGE", "CHAIN_GAP") else found
+orders_reader.first_failure = forgetful
+main.main()
+"""
+
+
+class DirectLine:
+    """The board's line; reading lets time pass."""
+
+    def __init__(self, board: McuBoard) -> None:
+        self.board = board
+
+    def write(self, data: bytes) -> None:
+        self.board.write_line(data)
+
+    def read(self) -> bytes:
+        self.board.run(READ_S)
+        return self.board.read_line()
+
+
+class DirectBench:
+    """The board's car."""
+
+    def __init__(self, board: McuBoard) -> None:
+        self.board = board
+
+    def do(self, *words: object) -> dict[str, object]:
+        return act(self.board, str(words[0]), *words[1:])
+
+
+def judge(
+    image: Path, folder: Path, *, groups: tuple[str, ...] = GROUPS, program: str = PROGRAM
+) -> list[Result]:
+    """Return all results of a fresh board."""
+    with McuBoard(image, folder, key=published_scalar("mcu-1"), program=program) as board:
+        board.power_on()
+        return list(run(Subject(DirectLine(board)), DirectBench(board), groups))
