@@ -10,6 +10,8 @@ Example:
     (1, b'\xa0')
 """
 
+import zlib
+
 from protocol import strict_cbor
 from protocol.mcu_link import BODY_BYTES_MAX, FRAME_BYTES_MAX, Decoder, encode_frame
 
@@ -35,6 +37,7 @@ FRAMES = {
 def lines() -> dict[str, bytes]:
     """Return lines by name: noise, damage and cuts around frames."""
     hello, facts = encode_frame(*FRAMES["hello"]), encode_frame(*FRAMES["facts"])
+    rest = b"hello" + zlib.crc32(b"\0hello").to_bytes(4, "little")  # no zero in it: one run
     flipped = bytes([facts[0], facts[1] ^ 1]) + facts[2:]
     return {
         "two-frames": hello + facts,
@@ -45,7 +48,7 @@ def lines() -> dict[str, bytes]:
         "cut-frame": facts[:-9] + hello + facts,
         "cut-and-zero": facts[:-9] + b"\0" + hello,
         "only-a-crc": b"\x05\x11\x22\x33\x44\0" + hello,
-        "kind-0": b"\x01" + encode_frame(1, b"hello")[2:] + hello,
+        "kind-0": b"\x01" + bytes([len(rest) + 1]) + rest + b"\0" + hello,
         "length-beyond-the-end": b"\xf0\x01\0" + hello,
         "too-long": b"\x02" * FRAME_BYTES_MAX + b"\0" + hello,
         "not-ended": facts[:-1],
