@@ -6,6 +6,7 @@ car. Times are the unit's own. Exit codes: 0 everything passed, 1 something fail
 Example:
     $ tbox conform --port /dev/ttyACM0
     $ tbox conform --port build/mcu0 --bench 127.0.0.1:7007 --json
+    $ tbox conform --port /dev/ttyACM0 --only rejected/signers,replay
 """
 
 import json
@@ -35,7 +36,7 @@ def conform(
 ) -> None:
     """Judge a microcontroller by its line: vectors, damage, replays, and a car if there is one."""
     groups = tuple(only.split(",")) if only else GROUPS
-    unknown = set(groups) - set(GROUPS)
+    unknown = {group.partition("/")[0] for group in groups} - set(GROUPS)
     if unknown:
         raise typer.BadParameter(f"no such group: {', '.join(sorted(unknown))}", param_hint="--only")
     results: list[Result] = []

@@ -20,6 +20,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_our_firmware_passes_every_check(image: Path, tmp_path: Path) -> None:
     results = judge(image, tmp_path / "flash")
     assert [result for result in results if not result.passed] == []
@@ -48,9 +49,9 @@ def test_firmware_that_takes_one_signature_for_three_is_caught(image: Path, tmp_
 
 @pytest.mark.slow
 def test_every_signer_set_that_it_takes_wrongly_is_named(image: Path, tmp_path: Path) -> None:
-    results = judge(image, tmp_path / "flash", groups=("rejected",), program=ONE_SIGNER_IS_ENOUGH)
+    results = judge(image, tmp_path / "flash", groups=("rejected/signers",), program=ONE_SIGNER_IS_ENOUGH)
     failed = {result.name for result in results if not result.passed}
-    assert {"signers/gate-alone", "signers/no-checker", "signers/no-gate", "trap/maker-twice"} <= failed
+    assert {"signers/gate-alone", "signers/no-checker", "signers/no-gate", "signers/no-maker"} <= failed
 
 
 def test_the_command_judges_over_a_serial_line_and_says_what_it_left_out(image: Path, tmp_path: Path) -> None:
