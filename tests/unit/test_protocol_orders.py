@@ -140,7 +140,7 @@ def test_a_chain_of_dispositions_follows_by_hash_and_number() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{21: 0}, {9: 15}, {10: 37}, {7: 0}, {14: [1, 0]}, {5: bytes(32)}],
+    [{21: 0}, {9: 15}, {10: 39}, {7: 0}, {14: [1, 0]}, {5: bytes(32)}],
     ids=["unknown-key", "state", "code", "sequence-0", "relay", "another-device"],
 )
 def test_a_disposition_that_is_not_of_its_form_is_refused(change: dict[int, object]) -> None:
