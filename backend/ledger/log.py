@@ -185,7 +185,7 @@ def append_all(
 
 
 def tree_head(session: Session) -> tuple[int, bytes]:
-    """Return size and root of the log as this session sees it."""
+    """Return size and root of the log as this transaction sees it."""
     size, peaks, _, _ = read_head(session)
     return size, fold_peaks(_split_hashes(peaks))
 
