@@ -6,6 +6,9 @@ each. It decides nothing about locks. Time is an argument of the constructor, so
 `loan_system_http` is the process around it.
 
 Example:
+    >>> from cryptography.hazmat.primitives.asymmetric import ec
+    >>> from protocol.envelope import SoftwareSigner
+    >>> signer, contract_ref = SoftwareSigner(ec.derive_private_key(7, ec.SECP256R1())), bytes(32)
     >>> system = LoanSystem(signer, now_s=lambda: 1_000_000)
     >>> loan = system.open_loan(contract_ref, due_minor=50_000, due_since_s=1_000_000 - 40 * 86_400)
     >>> record = system.pay(contract_ref, 50_000, is_posted=False)

@@ -9,8 +9,8 @@ own words for why it waited, by the time it waited for each.
 It changes nothing.
 
 Example:
-    >>> of_run(funnel).share_locked >= 0.9
-    True
+    report = of_run(funnel)     # a `Funnel` that has run
+    report.share_locked         # between 0 and 1; the goal is 0.9
 """
 
 from __future__ import annotations

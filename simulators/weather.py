@@ -5,7 +5,7 @@ implements the gate's forecast over HTTP (`GET /?north=&east=&from=`), and the p
 
 Example:
     >>> Weather().next_12_h((341, -1_183), 1_795_600_000)
-    (15, 24)
+    (8, 17)
 """
 
 import argparse
