@@ -6,7 +6,8 @@ weather are `lock_funnel_lives`, chosen before measuring; the officers are `lock
 
 Example:
     >>> funnel = Funnel(cars=3, days=21)
-    >>> funnel.run().cars
+    >>> funnel.run()
+    >>> len(funnel.lives)
     3
 """
 
