@@ -32,12 +32,11 @@ from backend.gate.forms import (
     ReviewRequest,
     ScreenRequest,
     Verdict,
-    to_bytes,
-    to_text,
 )
 from backend.gate.rules import Rule
 from device.mcu import brain as link
 from protocol import cose_sign, strict_cbor
+from protocol.base64url import to_bytes, to_text
 from protocol.checker_reasons import CheckerReason
 from protocol.loan_facts import BlockEnding, Channel, Delivery, Flag, NoticeType
 from protocol.orders import OrderType, SignKind, State, assemble, cmd_hash, encode_order, sign_part

@@ -1,12 +1,5 @@
-r"""What goes in and out of the routes of orders. Ids and hashes are hex, messages base64url.
+"""What goes in and out of the routes of orders. Ids and hashes are hex, messages base64url."""
 
-Example:
-    >>> to_text(b"\xff\xfe"), to_bytes("__4")
-    ('__4', b'\xff\xfe')
-"""
-
-import base64
-import binascii
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -14,32 +7,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from backend.api.schemas import EXAMPLE_DEVICE, EXAMPLE_TIME, UtcTime
 from backend.clock import to_datetime
 from backend.store.dispositions import StoredDisposition
+from protocol.base64url import to_bytes, to_text
 from protocol.limits import AUTHORITY_BUNDLE_BYTES_MAX, BASIS_BYTES_MAX, ORDER_BYTES_MAX
 from protocol.orders import Code, State
 
 EXAMPLE_ID = "019abf00000070008000000000000001"
 EXAMPLE_HASH = "5f" * 32
 EXAMPLE_MESSAGE = "2GKEQ6EDGDyg"
-
-
-def to_text(data: bytes) -> str:
-    """Return bytes in base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def to_bytes(text: str) -> bytes:
-    """Read base64url without padding, in its one spelling.
-
-    Raises:
-        ValueError: Another spelling.
-    """
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error
-    if to_text(data) != text:
-        raise ValueError("not base64url without padding")
-    return data
 
 
 def _is_base64url(text: str) -> str:

@@ -30,10 +30,10 @@ from backend.gate.forms import (
     ReviewRequest,
     ScreenRequest,
     Status,
-    to_bytes,
 )
 from backend.gate.gate import BadRequestError, Gate
 from backend.gate.records import DocumentRefusedError
+from protocol.base64url import to_bytes
 from protocol.gate_records import RecordType
 from protocol.limits import PAYLOAD_BYTES_MAX
 

@@ -1,4 +1,4 @@
-r"""What travels between the backend and the gate over HTTP: requests, answers, and how bytes are written.
+"""What travels between the backend and the gate over HTTP: requests, answers, and how bytes are written.
 
 Rules: JSON; messages and payloads in base64url without padding, ids and hashes in lowercase hex, instants in
 POSIX seconds; unknown members are refused. Every route but `/freeze` and `/unfreeze`, whose bodies are signed
@@ -26,43 +26,18 @@ The content of an order's leaf in the log is the COSE_Sign of the payload with t
 their order (`protocol.orders.assemble`).
 
 This module decides nothing.
-
-Example:
-    >>> to_text(b"\xff\xfe"), to_bytes("__4")
-    ('__4', b'\xff\xfe')
 """
 
-import base64
-import binascii
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from protocol.base64url import to_bytes
 from protocol.checker_reasons import CheckerReason
 from protocol.limits import BASIS_BYTES_MAX, ORDER_BYTES_MAX
 
 _TEXT_PER_BYTE = 4 / 3
-
-
-def to_text(data: bytes) -> str:
-    """Return bytes in base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def to_bytes(text: str) -> bytes:
-    """Read base64url without padding, in its one spelling.
-
-    Raises:
-        ValueError: another spelling.
-    """
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error
-    if to_text(data) != text:
-        raise ValueError("not base64url without padding")
-    return data
 
 
 def _is_base64url(text: str) -> str:

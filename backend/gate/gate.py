@@ -34,8 +34,6 @@ from backend.gate.forms import (
     ReviewRequest,
     ScreenRequest,
     Verdict,
-    to_bytes,
-    to_text,
 )
 from backend.gate.logged import LogRef, Proof, log_ref_of
 from backend.gate.pack import GAP_S_MIN, Pack
@@ -46,6 +44,7 @@ from backend.gate.rules import FOR_GOOD, HOLDS, No, Rule, earliest, told
 from backend.gate.store import GateStore, StoredOrder, Transaction
 from backend.gate.trust import Lender, PackShelf, Trust
 from protocol import cose_sign, orders_payload
+from protocol.base64url import to_bytes, to_text
 from protocol.envelope import Kind, Signer
 from protocol.errors import ProtocolError
 from protocol.loan_facts import (

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from backend.lender.errors import LenderError
 from backend.lender.files import read_json, to_json, write_over
-from backend.lender.plain import to_bytes, to_text
+from backend.lender.plain import to_bytes
+from protocol.base64url import to_text
 from protocol.ids import parse_device_id
 
 _SEEN: Final = "tbox_seen_car"

@@ -30,11 +30,12 @@ from backend.lender.keys import KeySigner, read_public_key
 from backend.lender.limits import CHALLENGE_POLL_S, CHALLENGE_WAIT_S, RELEASE_COUNTER_AHEAD_MAX
 from backend.lender.making import Ask, releasing, restricting
 from backend.lender.notebook import Notebook
-from backend.lender.plain import member, shown, to_bytes, to_text
+from backend.lender.plain import member, shown, to_bytes
 from backend.lender.server import Json, Server, open_server
 from backend.lender.settings import Settings
 from backend.lender.trust import Delegation, Trust, open_trust
 from protocol import cose_sign
+from protocol.base64url import to_text
 from protocol.orders import OrderSigner, OrderType, Role, SignKind, assemble, sign_part
 from protocol.orders_vocabulary import CLASS, CLASS_B
 

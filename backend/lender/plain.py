@@ -5,23 +5,17 @@ server or a document says is text of somebody else: what cannot be printed, or t
 round, is shown as its escape and never reaches the terminal as a command.
 
 Example:
-    >>> to_text(b"\xff\xfe"), shown("a\x1b[2Jb")
-    ('__4', 'a\\x1b[2Jb')
+    >>> to_bytes("__4", "basis"), shown("a\x1b[2Jb")
+    (b'\xff\xfe', 'a\\x1b[2Jb')
 """
 
-import base64
-import binascii
 from typing import Any
 
 from backend.lender.errors import ServerError
+from protocol import base64url
 
 SHOWN_CHARS_MAX = 500
 DIGEST_BYTES = 32
-
-
-def to_text(data: bytes) -> str:
-    """Return bytes in base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def to_bytes(text: object, what: str) -> bytes:
@@ -31,12 +25,9 @@ def to_bytes(text: object, what: str) -> bytes:
         ServerError: it is not.
     """
     try:
-        data = base64.urlsafe_b64decode(str(text) + "=" * (-len(str(text)) % 4))
-    except (binascii.Error, ValueError) as broken:
+        return base64url.to_bytes(text if isinstance(text, str) else "=")
+    except ValueError as broken:
         raise ServerError(f"the server sent a {what} that is not base64url") from broken
-    if not isinstance(text, str) or to_text(data) != text:
-        raise ServerError(f"the server sent a {what} that is not base64url")
-    return data
 
 
 def member(answer: Any, name: str, kind: type[Any]) -> Any:  # noqa: ANN401  # JSON of a server, judged here

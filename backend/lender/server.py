@@ -32,8 +32,9 @@ from backend.lender.limits import (
     DISPOSITIONS_A_PAGE,
     SERVER_TIMEOUT_S,
 )
-from backend.lender.plain import member, shown, to_text
+from backend.lender.plain import member, shown
 from backend.lender.settings import Settings
+from protocol.base64url import to_text
 
 Json = dict[str, Any]
 _NOT_FOUND = 404

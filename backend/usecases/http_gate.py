@@ -8,7 +8,6 @@ Example:
     >>> gate = HttpGate("http://127.0.0.1:8090", token="…")
 """
 
-import base64
 import http.client
 import ipaddress
 import json
@@ -28,6 +27,7 @@ from backend.usecases.gate_port import (
     LogPlace,
     PaidOrder,
 )
+from protocol.base64url import to_bytes, to_text
 from protocol.checker_reasons import CheckerReason
 
 WAIT_S: Final = 15.0
@@ -173,20 +173,6 @@ class HttpGate:
         if not isinstance(found, dict):
             raise GateAwayError("its answer has another form")
         return found
-
-
-def to_text(data: bytes) -> str:
-    """Return bytes in base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def to_bytes(text: str) -> bytes:
-    """Read base64url without padding.
-
-    Raises:
-        ValueError: Another spelling.
-    """
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def _part(part: GatePart) -> dict[str, str]:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 
 from backend.lender.key_file import open_key_file
 from protocol import cose_sign, strict_cbor
+from protocol.base64url import to_bytes
 from protocol.envelope import SoftwareSigner
 from protocol.ids import parse_device_id
 from protocol.orders import Code, OrderSigner, OrderType, Role, State, encode_order, sign_order
@@ -28,7 +29,9 @@ from protocol.topics import Down, down_topic
 from simulators.api_client import ApiClient
 from simulators.demo.lock_fitting import JURISDICTION
 from simulators.demo.lock_officers import LENDER_ID
-from simulators.demo.lock_world import CONTRACT, to_bytes
+from simulators.demo.lock_world import (
+    CONTRACT,
+)
 
 if TYPE_CHECKING:
     from simulators.demo.lock_looking import Eyes

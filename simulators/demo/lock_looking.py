@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from protocol import strict_cbor
+from protocol.base64url import to_bytes
 from protocol.dispositions import Disposition, open_disposition
 from protocol.errors import ProtocolError
 from protocol.orders import Code, State
 from protocol.orders_vocabulary import CODES
 from simulators.demo.lock_fitting import LINK_CODE, ORDER, STATUS
-from simulators.demo.lock_world import to_bytes
 from simulators.demo.report import CheckFailedError
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from protocol.base64url import to_bytes
 from protocol.checkpoint import NoteKey, open_checkpoint
 from protocol.log_leaves import LeafType, commitment, leaf_data
 from protocol.merkle import is_consistent, is_included, leaf_hash
 from protocol.orders import State, assemble
 from simulators.demo.checks import ARRIVAL_SECONDS_MAX, MINUTE_US
-from simulators.demo.lock_world import to_bytes
 from simulators.processes import run, run_tool, tbox
 from simulators.stored import Stored, iso
 

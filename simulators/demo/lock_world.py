@@ -12,7 +12,6 @@ Example:
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
@@ -38,6 +37,7 @@ from cryptography.hazmat.primitives.serialization import (
 from backend.lender.key_file import open_key_file
 from firmware_tools.image import Floors, build
 from protocol import strict_cbor
+from protocol.base64url import to_text
 from protocol.envelope import SoftwareSigner
 from protocol.gate_records import GateRecord, RecordType, sign_gate_record
 from protocol.ids import cose_key_bytes, public_key_from_cose, thumbprint
@@ -322,16 +322,6 @@ class LockWorld(World):
             key = generate_private_key(SECP256R1())
             path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return _read_key(path)
-
-
-def to_text(data: bytes) -> str:
-    """Return bytes in base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def to_bytes(text: str) -> bytes:
-    """Read base64url without padding."""
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _read_key(path: Path) -> SoftwareSigner:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.api.order_schemas import to_bytes, to_text
 from backend.domain.access import Role
+from protocol.base64url import to_bytes, to_text
 from protocol.orders import OrderType
 from protocol.topics import Up
 from protocol.vectors.orders_story import documents, revocation, signer

@@ -23,8 +23,6 @@ from backend.gate.forms import (
     ReleaseRequest,
     ReviewRequest,
     ScreenRequest,
-    to_bytes,
-    to_text,
 )
 from backend.gate.gate import Gate
 from backend.gate.logged import LogTrust
@@ -33,6 +31,7 @@ from backend.gate.ports import LoanSystemError
 from backend.gate.store import GateStore
 from backend.gate.trust import Lender, PackShelf, Trust
 from protocol import cose_sign, strict_cbor
+from protocol.base64url import to_bytes, to_text
 from protocol.checkpoint import Checkpoint, NoteSigner, add_signatures, cosign, sign_checkpoint
 from protocol.envelope import Kind, SoftwareSigner
 from protocol.gate_records import GateRecord, RecordType, sign_gate_record

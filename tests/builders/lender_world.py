@@ -19,8 +19,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from backend.lender.keys import public_key_file
-from backend.lender.plain import to_bytes, to_text
+from backend.lender.plain import to_bytes
 from protocol import cose_sign, orders_payload
+from protocol.base64url import to_text
 from protocol.envelope import Kind, SoftwareSigner
 from protocol.ids import cose_key_bytes
 from protocol.loan_facts import (

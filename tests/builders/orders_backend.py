@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Self
 from fastapi.testclient import TestClient
 
 from backend.api.app import create_app
-from backend.api.order_schemas import to_text
 from backend.domain.access import Role as ApiRole
 from backend.store.database import Database, open_database
 from backend.store.log_keys import load_log_signer
@@ -30,6 +29,7 @@ from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, LogPla
 from backend.usecases.ingest import Inbound, Taken, ingest
 from backend.usecases.keep_ledger import publish
 from protocol import orders_payload
+from protocol.base64url import to_text
 from protocol.envelope import Kind
 from protocol.ids import DeviceId, cose_key_bytes
 from protocol.orders import OrderSigner, OrderType, SignKind, cmd_hash, encode_order, sign_document, sign_part

@@ -16,6 +16,7 @@ from backend.gate import forms
 from backend.lender.words import REASON_CODES
 from backend.usecases.gate_port import GateAwayError, GatePart, LogPlace
 from backend.usecases.http_gate import HttpGate
+from protocol.base64url import to_text
 from protocol.checker_reasons import CheckerReason
 from simulators.pki import CertificateAuthority
 
@@ -23,11 +24,11 @@ PART = GatePart(protected=b"p" * 40, signature=b"s" * 64, delegation=b"d" * 300)
 SIGNED = forms.Answer(
     verdict=forms.Verdict.SIGNED,
     rules=[1],
-    part=forms.Part(protected=forms.to_text(b"header"), signature=forms.to_text(b"x" * 64)),
-    delegation=forms.to_text(b"delegation"),
+    part=forms.Part(protected=to_text(b"header"), signature=to_text(b"x" * 64)),
+    delegation=to_text(b"delegation"),
     facts="ab" * 32,
 )
-GO = forms.Answer(verdict=forms.Verdict.GO, token=forms.to_text(b"token"))
+GO = forms.Answer(verdict=forms.Verdict.GO, token=to_text(b"token"))
 LATER = forms.Answer(verdict=forms.Verdict.REFUSED, rule="QUIET", detail="night", earliest=1_800_000_000)
 ROUTES: dict[str, tuple[type[BaseModel] | None, BaseModel]] = {
     "/screen": (forms.ScreenRequest, LATER),

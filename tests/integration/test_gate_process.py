@@ -24,12 +24,12 @@ from typer.testing import CliRunner
 from backend.errors import SettingsError
 from backend.gate.app import create_gate_app
 from backend.gate.cli import app as gate_cli
-from backend.gate.forms import to_bytes, to_text
 from backend.gate.home import read_home, write_private
 from backend.gate.ports import LoanSystemError
 from backend.gate.remote import HttpForecasts, HttpLoanSystems
 from backend.usecases.gate_port import GatePart, LogPlace
 from backend.usecases.http_gate import HttpGate
+from protocol.base64url import to_bytes, to_text
 from protocol.gate_records import GateRecord, RecordType, Scope, sign_gate_record
 from protocol.ids import cose_key_bytes
 from protocol.loan_facts import FactsQuestion, Purpose, read_question

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from backend.lender.plain import to_bytes, to_text
+from backend.lender.plain import to_bytes
 from protocol import orders_payload, strict_cbor
+from protocol.base64url import to_text
 from protocol.loan_facts import Flag
 from protocol.orders import OrderSigner, Role, SignKind, encode_order, sign_part
 from tests.builders.lender_world import CONTRACT, SignedCar, World, furnish, new_signer, world_in

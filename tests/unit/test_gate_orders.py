@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backend.gate.forms import to_bytes
 from protocol import cose_sign
+from protocol.base64url import to_bytes
 from protocol.loan_facts import Flag, Purpose
 from protocol.orders import OrderType, assemble, cmd_hash, encode_order
 from protocol.vectors.keys import published_signer

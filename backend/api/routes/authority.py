@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.deps import CurrentCaller, NowUs, ReadSession, WriteSession, allow
 from backend.api.openapi import problems
-from backend.api.order_schemas import EXAMPLE_HASH, EXAMPLE_MESSAGE, Document, to_bytes, to_text
+from backend.api.order_schemas import (
+    EXAMPLE_HASH,
+    EXAMPLE_MESSAGE,
+    Document,
+)
 from backend.api.problems import NOT_FOUND, ProblemError, from_refusal
 from backend.api.schemas import EXAMPLE_TIME, UtcTime
 from backend.clock import to_datetime
@@ -18,6 +22,7 @@ from backend.store.authority import AuthorityDocument, find_document, find_issue
 from backend.store.contention import in_transaction
 from backend.usecases.authority_documents import Kind, load_root, store_document
 from protocol import cose_sign
+from protocol.base64url import to_bytes, to_text
 
 router = APIRouter(tags=["orders"])
 

@@ -17,7 +17,6 @@ from backend.api.order_schemas import (
     DispositionOut,
     Hash,
     Id16,
-    to_text,
 )
 from backend.api.paging import Page, Paging
 from backend.api.problems import REFUSALS, ProblemError, from_refusal
@@ -34,6 +33,7 @@ from backend.usecases.ask_challenge import ask_challenge
 from backend.usecases.register_mcu import AskedMcu, register_mcu
 from backend.usecases.show_order import car_state
 from protocol import orders_payload
+from protocol.base64url import to_text
 from protocol.orders_vocabulary import CLASS
 
 router = APIRouter(tags=["orders"])

@@ -25,8 +25,6 @@ from backend.api.order_schemas import (
     DispositionOut,
     Message,
     PartIn,
-    to_bytes,
-    to_text,
 )
 from backend.api.paging import Page, Paging
 from backend.api.problems import BAD_CURSOR, REFUSALS, ProblemError
@@ -50,6 +48,7 @@ from backend.store.orders import (
 from backend.usecases.approve_order import approve_order, withdraw_order
 from backend.usecases.request_order import AskedOrder, request_order
 from backend.usecases.show_order import reported_state, waits_for
+from protocol.base64url import to_bytes, to_text
 from protocol.checker_reasons import CheckerReason
 from protocol.limits import PAGE_ITEMS_MAX
 from protocol.orders import Code, Role
