@@ -25,7 +25,6 @@ from device.mcu.sign import SigningKey
 from protocol import cose_sign, strict_cbor
 from protocol.dispositions import Disposition, open_disposition
 from protocol.envelope import Kind
-from protocol.ids import cose_key_bytes
 from protocol.orders import (
     Code,
     OrderSigner,
@@ -40,25 +39,22 @@ from protocol.orders import (
 from protocol.signed_time import TimeToken, sign_time_token
 from protocol.vectors.keys import published_lookup, published_scalar, published_signer
 from protocol.vectors.orders_story import (
-    ANCHORS,
     CONTRACT,
     DAY_S,
     JURISDICTION,
-    LENDER,
     LENDER_ID,
     MCU,
     NOW_S,
-    PLATFORM,
     VIN_BIND,
     digest,
     documents,
     signer,
 )
 from protocol.vectors.story import fixed_bytes
+from simulators.order_lives.world import FIRMWARE
+from simulators.order_lives.world import provision_fields as story_provision
 
-FIRMWARE = fixed_bytes("firmware", 32)
 EPISODE = fixed_bytes("episode")
-K_OVR = fixed_bytes("K_ovr", 32)
 PARKED_FACTS = {
     1: [0, 0],
     2: [0, 0, 0],
@@ -284,13 +280,17 @@ class Box:
     def collect(self) -> None:
         """Take what the brain sends, as a living agent does."""
         for kind, body in self.brain.outgoing():
-            self.received.append((kind, body))
-            if kind == brain_module.DISPOSITION and body not in self.dispositions:
-                self.dispositions.append(body)
-            elif kind == brain_module.CHALLENGE:
-                self.challenge = body
-            elif kind == brain_module.GO_REQUEST:
-                self.go_requests.append(body)
+            self.hear(kind, body)
+
+    def hear(self, kind: int, body: bytes) -> None:
+        """Take one message of the microcontroller."""
+        self.received.append((kind, body))
+        if kind == brain_module.DISPOSITION and body not in self.dispositions:
+            self.dispositions.append(body)
+        elif kind == brain_module.CHALLENGE:
+            self.challenge = body
+        elif kind == brain_module.GO_REQUEST:
+            self.go_requests.append(body)
 
     def send(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """Give the brain a message and let it work until its queue is empty; return what it sent."""
@@ -591,19 +591,6 @@ class Box:
 
 
 def provision_fields(start_type: str = "turn-key", *, lender_known: bool = True) -> dict[int, object]:
-    """Return the map of PROVISION for the story."""
-
-    def root(issuer: str) -> list[object]:
-        names, threshold = ANCHORS[issuer]
-        return [[cose_key_bytes(published_signer(name).public_key) for name in names], threshold]
-
-    return {
-        1: 1,
-        2: fixed_bytes("device id", 32),
-        3: root(PLATFORM),
-        4: [cose_key_bytes(published_signer("receipt-1").public_key)],
-        5: K_OVR,
-        6: fixed_bytes("salt"),
-        7: {1: start_type},
-        8: [[LENDER, *root(LENDER)]] if lender_known else [],
-    }
+    """Return the map of PROVISION for the story; a lender that is not known is introduced later."""
+    fields = story_provision(start_type)
+    return fields if lender_known else fields | {8: []}

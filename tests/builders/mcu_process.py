@@ -80,13 +80,7 @@ class ProcessBox(Box):
 
     def collect(self) -> None:
         for kind, body in self.decoder.feed(self.hardware.read_line()):
-            self.received.append((kind, body))
-            if kind == brain_module.DISPOSITION and body not in self.dispositions:
-                self.dispositions.append(body)
-            elif kind == brain_module.CHALLENGE:
-                self.challenge = body
-            elif kind == brain_module.GO_REQUEST:
-                self.go_requests.append(body)
+            self.hear(kind, body)
 
     def send(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         mark = len(self.received)

@@ -13,7 +13,8 @@ from device.mcu import brain as link
 from protocol import strict_cbor
 from protocol.orders import OrderType, State
 from protocol.orders_override import code as override_code
-from tests.builders.mcu import EPISODE, K_OVR, Box
+from simulators.order_lives.world import K_OVR
+from tests.builders.mcu import EPISODE, Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable

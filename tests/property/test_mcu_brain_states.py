@@ -17,7 +17,8 @@ from protocol.dispositions import follows
 from protocol.orders import OrderType, State
 from protocol.orders_override import code as override_code
 from protocol.orders_vocabulary import FINAL, TRANSITIONS
-from tests.builders.mcu import EPISODE, K_OVR, PARKED_FACTS, Box
+from simulators.order_lives.world import K_OVR
+from tests.builders.mcu import EPISODE, PARKED_FACTS, Box
 
 _BEFORE = ("ACCEPTED_PENDING", "WARNING", "ARMED")
 _ENDS = ("CANCELLED", "EXPIRED", "SUPERSEDED")

@@ -6,7 +6,8 @@ from device.mcu import brain as link
 from protocol import strict_cbor
 from protocol.orders import Code, State
 from protocol.orders_override import code as override_code
-from tests.builders.mcu import EPISODE, K_OVR, PARKED_FACTS, Box, PowerCutError
+from simulators.order_lives.world import K_OVR
+from tests.builders.mcu import EPISODE, PARKED_FACTS, Box, PowerCutError
 
 DAY = 86_400
 

@@ -9,7 +9,8 @@ from protocol import strict_cbor
 from protocol.dispositions import follows
 from protocol.orders import Code, OrderType, State
 from protocol.orders_override import code as override_code
-from tests.builders.mcu import EPISODE, K_OVR, PARKED_FACTS, Box
+from simulators.order_lives.world import K_OVR
+from tests.builders.mcu import EPISODE, PARKED_FACTS, Box
 
 DAY = 86_400
 
