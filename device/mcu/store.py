@@ -50,6 +50,7 @@ class Store:
                 untouched = True
                 continue
             generation, body = _read(data)
+            data = None  # a slot's bytes are not in memory beside the next one's
             if body is not None and (found is None or generation > self.generation):
                 found, self.generation, self._newest = body, generation, index
         if found is not None:
