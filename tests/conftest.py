@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import can  # noqa: F401  # whole, before the agent loads it without MF4: it is what our readers are compared with
 import pytest
 from hypothesis import HealthCheck, settings
 
