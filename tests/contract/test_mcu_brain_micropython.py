@@ -11,17 +11,17 @@ from tests.builders.mcu import FIRMWARE, Box
 from tests.builders.micropython import run_cpython, run_micropython
 
 LIFE_HEAP_KB = 256
-"""64-bit words and 156 KB of code in the heap; 240 is the least in which it lives: see ADR 0042."""
+"""64-bit words and 156 KB of code in the heap; it dies in 240: see ADR 0042."""
 
-# Reads the folder that it imports from, the folder of its flash, the scalar of D1, then a step of the script a line; prints kind and SHA-256
-# of everything sent.
+# Reads the folder that it imports from, the folder of its flash, the scalar of D1, then a step of the script a
+# line; prints kind and SHA-256 of everything sent.
 PROGRAM = """
 import gc, hashlib, json
 sys.path.insert(0, sys.stdin.readline().strip())
 from device.mcu import brain, floors, p256, sign
 
 if hasattr(gc, "threshold"):
-    gc.threshold(4096)  # as `main` does: what stays then lies together
+    gc.threshold(32768)  # as `main` does: what stays then lies together
 
 class Flash:
     def __init__(self, folder): self.folder = folder
