@@ -13,8 +13,8 @@ from tests.builders.micropython import run_cpython, run_micropython
 LIFE_HEAP_KB = 256
 """64-bit words and 156 KB of code in the heap; it dies in 240: see ADR 0042."""
 
-# Reads the folder that it imports from, the folder of its flash, the scalar of D1, then a step of the script a
-# line; prints kind and SHA-256 of everything sent.
+# Reads the folder that it imports from, the folder of its flash, the scalar of D1, then a step of the script
+# a line; prints kind and SHA-256 of everything sent.
 PROGRAM = """
 import gc, hashlib, json
 sys.path.insert(0, sys.stdin.readline().strip())
