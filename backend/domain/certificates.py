@@ -106,6 +106,8 @@ def read_csr(pem: str) -> CertificateRequest | Refusal:
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
         return _bad_csr("it cannot be read as PKCS#10 in PEM")
     der = csr.public_bytes(Encoding.DER)
+    if der[-len(csr.signature) - 1] != 0:  # unused bits: the same signature, written in another way
+        return _bad_csr("its signature is not of whole octets")
     return CertificateRequest(public_key=public_key, der_sha256=hashlib.sha256(der).digest())
 
 

@@ -86,6 +86,16 @@ def test_a_flipped_bit_in_a_request_is_refused(place: int, bit: int) -> None:
     assert refused(as_pem(bytes(der)))
 
 
+def test_a_signature_that_leaves_its_last_bit_out_is_refused() -> None:
+    """DER may say so when that bit is 0, and the signature verifies all the same."""
+    made = (make_csr(ec.derive_private_key(number, ec.SECP256R1())) for number in range(1, 100))
+    csr = next(csr for csr in made if not csr.signature[-1] & 1)
+    der = bytearray(csr.public_bytes(Encoding.DER))
+    der[-len(csr.signature) - 1] = 1
+    assert x509.load_der_x509_csr(bytes(der)).is_signature_valid
+    assert refused(as_pem(bytes(der)))
+
+
 def test_a_request_of_another_version_is_refused() -> None:
     """Its reader has an error of its own for that, which is no ValueError."""
     head = CSR_DER.index(b"\x02\x01\x00")  # INTEGER 0: version 1. Source: RFC 2986 §4.1
