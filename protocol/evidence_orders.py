@@ -29,7 +29,17 @@ from protocol.evidence_report import Code, Weight
 from protocol.log_leaves import LeafType
 from protocol.orders import OrderType, Role, check_signature
 from protocol.orders_authority import lender_cohort
-from protocol.orders_vocabulary import CLASS, CLASS_A, CLASS_B, GATE, LENDER_ROOT, MCU, ROOT_OF, SIGNERS
+from protocol.orders_vocabulary import (
+    CLASS,
+    CLASS_A,
+    CLASS_B,
+    GATE,
+    INSTALLER,
+    LENDER_ROOT,
+    MCU,
+    ROOT_OF,
+    SIGNERS,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,8 +147,9 @@ class _OrderCheck:
         """Check that exactly the roles of the type have signed, and that each was allowed to."""
         order_type = self._order.type
         roles = tuple(sorted(signer.role for signer in signers))
-        with_ticket = tuple(sorted((*roles, GATE))) if self._order.fields.get(25) is not None else roles
-        if roles not in SIGNERS[order_type] and with_ticket not in SIGNERS[order_type]:
+        ticket = self._order.fields.get(25)
+        counted = roles if ticket is None else tuple(sorted((*roles, GATE)))
+        if counted not in SIGNERS[order_type]:
             self._no(
                 Code.ORDER_BROKEN,
                 Weight.CONTRADICTION,
@@ -160,35 +171,42 @@ class _OrderCheck:
                 continue
             if holder is not None:
                 holders.append(holder)
-                self._scope(holder, signer, who)
+                self._scope(holder, signer.kid, signer.role, who)
                 said = f"{Role(signer.role).name.lower().replace('_', ' ')}, person {holder.person!r}"
                 self._order.sentences.append(f"Authorised by the {said}, key {signer.kid.hex()[:16]}….")
+        if ticket is not None:
+            holders += self._ticket(ticket, [signer.kid for signer in signers if signer.role == INSTALLER])
         for attribute in ("kid", "person"):
             if len({getattr(holder, attribute) for holder in holders}) != len(holders):
                 text = f"one {attribute} stands twice under {self._name}"
                 self._no(Code.ORDER_BROKEN, Weight.CONTRADICTION, text)
 
-    def _ticket(self, data: bytes) -> None:
-        """Check the ticket that counts as the gate's signature."""
+    def _ticket(self, data: bytes, installers: Sequence[bytes]) -> list[Any]:
+        """Check the ticket that counts as the gate's signature; return whose it is, nobody if it fails."""
         try:
             kid, protected, payload, signature = cose_sign.read_sign1(data)
             ticket = orders_payload.read_document("ticket", payload)
         except ValueError:
             self._no(Code.ORDER_BROKEN, Weight.CONTRADICTION, f"the ticket of {self._name} cannot be read")
-            return
+            return []
         holder = self._authority.delegations.get(ticket[7])
         if holder is None:
             text = f"no delegation of a trusted root stands behind the ticket of {self._name}"
             self._no(Code.ORDER_UNPROVEN, Weight.UNVERIFIABLE, text)
-            return
+            return []
         digest = cose_sign.signed1_digest("ticket", payload, protected)
         is_signed = check_signature(holder.xy, digest, signature) == "OK"
-        if not is_signed or (holder.kid, holder.role) != (kid, GATE) or ticket[2] != self._order.fields[5]:
-            self._no(Code.ORDER_BROKEN, Weight.CONTRADICTION, f"the ticket of {self._name} does not hold")
-
-    def _scope(self, holder: Any, signer: Any, who: str) -> None:  # noqa: ANN401
         order = self._order.fields
-        if (holder.kid, holder.role) != (signer.kid, signer.role) or order[3] not in holder.types:
+        is_for_it = (ticket[2], ticket[4]) == (order[5], order[13]) and ticket[3] in installers
+        if not is_signed or not is_for_it:
+            self._no(Code.ORDER_BROKEN, Weight.CONTRADICTION, f"the ticket of {self._name} does not hold")
+            return []
+        self._scope(holder, kid, GATE, f"gate key {kid.hex()[:16]}, by its ticket,")
+        return [holder]
+
+    def _scope(self, holder: Any, kid: bytes, role: int, who: str) -> None:  # noqa: ANN401
+        order = self._order.fields
+        if (holder.kid, holder.role) != (kid, role) or order[3] not in holder.types:
             text = f"the delegation of the {who} does not give it {self._name}"
             self._no(Code.ORDER_BROKEN, Weight.CONTRADICTION, text)
         if ROOT_OF[holder.role] == LENDER_ROOT and holder.cohort != lender_cohort(order[4]):

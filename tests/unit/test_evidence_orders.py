@@ -15,8 +15,9 @@ from protocol.evidence_report import Answer, Code, Report, Trust, TrustError, Ve
 from protocol.ids import ChainId, cose_key_bytes
 from protocol.loan_facts import Channel, Delivery
 from protocol.log_leaves import LeafType
-from protocol.orders import SignKind, State, assemble, sign_with_root
+from protocol.orders import OrderType, SignKind, State, assemble, sign_order, sign_with_root
 from protocol.vectors.keys import published_signer
+from protocol.vectors.orders_good import commissioning, ticket
 from protocol.vectors.orders_story import (
     CONTRACT,
     EPOCH,
@@ -24,6 +25,8 @@ from protocol.vectors.orders_story import (
     PLATFORM,
     PLATFORM_ROOT,
     by_roots,
+    digest,
+    documents,
     revocation,
     signer,
     snapshot_fields,
@@ -166,6 +169,46 @@ def test_signers_who_may_not_sign_together_contradict(name: str, wanted: Code) -
     report = Case(gate=signer(name)).verify()
     assert report.verdict is Verdict.CONTRADICTED
     assert wanted in codes(report)
+
+
+def with_bench(made_ticket: bytes) -> tuple[Case, bytes]:
+    """A case that also has a BENCH, whose ticket counts as the gate; and its cmd_id."""
+    case = Case()
+    fields = commissioning(OrderType.BENCH, made_ticket)
+    cmd_id = fields[2]
+    assert isinstance(cmd_id, bytes)
+    message = sign_order(fields, signer("installer"))
+    case.parts += [
+        Part(kind=PartKind.ORDER, chain=ChainId(cmd_id), data=message),
+        Part(kind=PartKind.AUTHORITY, section=1, data=documents()["delegation/installer"]),
+    ]
+    return case, cmd_id
+
+
+def test_a_ticket_of_the_gate_counts_as_its_signature() -> None:
+    case, cmd_id = with_bench(ticket())
+    report = case.verify()
+    assert Code.ORDER_BROKEN not in codes(report)
+    assert next(order for order in report.orders if order.cmd_id == cmd_id.hex()).holds
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        ticket(key_2=bytes(32)),
+        ticket(key_3=bytes(32)),
+        ticket(key_4=bytes(16)),
+        ticket()[:-1] + bytes([ticket()[-1] ^ 1]),
+        ticket(key_7=digest("maker")),
+        b"no ticket",
+    ],
+    ids=["another car", "another installer", "another challenge", "forged", "no gate's", "no ticket"],
+)
+def test_a_ticket_that_does_not_hold_contradicts(made: bytes) -> None:
+    case, _ = with_bench(made)
+    report = case.verify()
+    assert report.verdict is Verdict.CONTRADICTED
+    assert Code.ORDER_BROKEN in codes(report)
 
 
 def test_a_key_revoked_before_the_order_contradicts_and_one_revoked_after_is_a_note() -> None:
