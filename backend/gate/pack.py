@@ -88,7 +88,9 @@ class Pack:
         pending_s: how long a payment may be on its way before it no longer stops an order by itself.
         gap_s: between maker's and checker's signatures.
         zone: local time.
-        lock_hours, warn_hours: minutes of the local day, from and to.
+        lock_hours: minutes of the local day, from and to.
+        warn_hours: the same for warnings, never wider than the car's own floor; only that floor is enforced
+            (in the car), narrower hours of a place are not.
         weekend: days of the week, Monday 0.
         holidays: dates on which nothing is locked.
         calendar_until: the last day whose holidays are known; nothing is locked after it.

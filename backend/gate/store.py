@@ -169,10 +169,6 @@ class Transaction:
         found = self._orders("cmd_hash = ?", (cmd_hash,))
         return found[0] if found else None
 
-    def orders_of(self, lender_id: bytes, contract_ref: bytes) -> list[StoredOrder]:
-        """Return the orders of a contract, oldest first."""
-        return self._orders("lender_id = ? AND contract_ref = ?", (lender_id, contract_ref))
-
     def overtaken(self) -> list[StoredOrder]:
         """Return the orders that a payment has overtaken and that no car has said to be over.
 

@@ -9,7 +9,7 @@ Rules:
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, Index, LargeBinary, UniqueConstraint, delete, func, update
+from sqlalchemy import Column, Index, LargeBinary, UniqueConstraint, delete, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, RowId, owned_by_device
@@ -163,8 +163,3 @@ def is_killed(session: Session, *, org_id: str) -> bool:
     """Return whether an organisation's restrictive orders are not to be sent."""
     found = kill_switch_of(session, org_id=org_id)
     return found is not None and found.is_on
-
-
-def count_outgoing(session: Session) -> int:
-    """Return how many messages wait."""
-    return int(session.exec(select(func.count()).select_from(Outgoing)).one())

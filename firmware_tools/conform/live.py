@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from protocol import cose_sign, orders_payload
-from protocol.orders import OrderSigner, Role, SignKind, assemble, cmd_hash, sign_part
+from protocol.orders import OrderSigner, Role, SignKind, assemble, sign_part
 from protocol.vectors.keys import NAMES, published_signer
 from protocol.vectors.orders_refused import refused_orders
 from protocol.vectors.orders_rejected import rejected_orders
@@ -97,8 +97,3 @@ def as_signer(signer: cose_sign.Signer) -> OrderSigner:
         log_ref=signer.log_ref,
         attestation=signer.attestation,
     )
-
-
-def hash_of(message: bytes) -> bytes:
-    """Return the cmd_hash of an order."""
-    return cmd_hash(cose_sign.read_sign(message)[0])
