@@ -1,9 +1,9 @@
 """Hours and business days of a place: whether an action is allowed now, and when it next is.
 
-Rules (README §1.15, §1.13): LOCK within the pack's hours on a business day. A WARN may be signed at any hour:
-it sounds at an ignition-on within its day, and the car alone keeps it silent at night. Local time is the pack's
-zone or, where a pack has none, the place named by the loan facts; unknown is never allowed. Beyond the last day
-whose holidays are known nothing is locked.
+Rules (README §1.15, §1.13): LOCK within the pack's hours on a business day. A WARN may be signed at any
+hour: it sounds at an ignition-on within its day, and the car alone keeps it silent at night. Local time is
+the pack's zone or, where a pack has none, the place named by the loan facts; unknown is never allowed.
+Beyond the last day whose holidays are known nothing is locked.
 
 Summer time by rule, so that no table of the machine decides: "us" from the second Sunday of March to the
 first of November, at 02:00 local; "eu" from the last Sunday of March to the last of October, at 01:00 UTC.
