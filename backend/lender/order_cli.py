@@ -177,10 +177,7 @@ def status(*, device: Device, config: Config = None, as_json: AsJson = False) ->
     settings = load_settings(config)
     officer = open_officer(settings)
     car = officer.cars.of(device)
-    items = member(officer.server.orders(device=car.device), "items", list)
-    newest = max(
-        (one for one in items if isinstance(one, dict)), key=lambda one: str(one.get("cmd_id")), default={}
-    )
+    newest = officer.server.newest_order(car.device)
     word = officer.word_of(car)
     what = reported(word, cmd_id=None, now_s=officer.now(), language=settings.language)
     logged = _logged(officer, newest)

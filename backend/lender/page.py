@@ -200,12 +200,7 @@ class Page:
 
     def _car(self, device: str) -> Shown:
         car = self.officer.cars.of(device)
-        orders = member(self.officer.server.orders(device=car.device), "items", list)
-        newest = max(
-            (one for one in orders if isinstance(one, dict)),
-            key=lambda one: str(one.get("cmd_id")),
-            default={},
-        )
+        newest = self.officer.server.newest_order(car.device)
         word = self.officer.word_of(car)
         what = reported(word, cmd_id=None, now_s=self.officer.now(), language=self.language)
         waits = waits_for(word.last_of_lock(), self.language)

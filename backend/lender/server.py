@@ -142,6 +142,14 @@ class Server:
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         return self._ask("GET", f"/v1/orders?{query}" if query else "/v1/orders")
 
+    def newest_order(self, device: str) -> Json:
+        """Return a car's newest order as the server lists it, the newest first; empty without any.
+
+        Ids do not tell: they are of a second, and of whatever clock their maker had.
+        """
+        items = member(self.orders(device=device), "items", list)
+        return next((one for one in items if isinstance(one, dict)), {})
+
     def dispositions(self, device: str) -> list[Any]:
         """Return all of a car's dispositions, page by page, as they arrived.
 
