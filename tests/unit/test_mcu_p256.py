@@ -136,6 +136,78 @@ def test_a_digest_of_nothing_but_zeros_verifies_as_the_standard_says() -> None:
     assert answer == (p256.OK if s <= p256.N // 2 else p256.HIGH_S)
 
 
+def made_for(r: int, s: int, *, point: int | None = None) -> tuple[bytes, bytes]:
+    """Return a key and a digest for which (r, s) is a signature whose R has x = `point` (else r itself).
+
+    Nobody knows R's logarithm and nobody has to: with any u1, Q = (R - u1·G) / u2 is the key, u2 = r / s and
+    the digest u1·s. A wrong sum would only make a key that fails the tests.
+    """
+    x = r if point is None else point
+    root = pow(x**3 - 3 * x + p256.B, (p256.P + 1) // 4, p256.P)
+    assert (root * root - x**3 + 3 * x - p256.B) % p256.P == 0, "no point has this x"
+    u1, minus = 5, xy(derive_private_key(p256.N - 5, SECP256R1()))
+    less = p256._add(x, root, 1, int.from_bytes(minus[:32], "big"), int.from_bytes(minus[32:], "big"))
+    scalar = s * pow(r, -1, p256.N) % p256.N
+    total = (1, 1, 0)
+    for bit in f"{scalar:b}":
+        total = p256._double(*total) if total[2] else total
+        total = p256._add(*total, *affine(less)) if bit == "1" else total
+    return raw(*affine(total)), (u1 * s % p256.N).to_bytes(32, "big")
+
+
+def affine(point: tuple[int, int, int]) -> tuple[int, int]:
+    x, y, z = point
+    over = pow(z, -1, p256.P)
+    return x * over * over % p256.P, y * over**3 % p256.P
+
+
+def has_point(x: int) -> bool:
+    return pow(x**3 - 3 * x + p256.B, (p256.P - 1) // 2, p256.P) in (0, 1)
+
+
+def test_an_s_beyond_the_order_is_refused_though_it_is_small_modulo_it() -> None:
+    """s = 5 may come as n + 5 too, which fits 256 bits: one signature would have two forms."""
+    key, digest = made_for(p256.GX, 5)
+    assert p256.verify(key, digest, raw(p256.GX, 5)) == p256.OK
+    assert p256.verify(key, digest, raw(p256.GX, p256.N + 5)) == p256.BAD_SIG
+
+
+def test_a_point_whose_x_lies_beyond_the_order_verifies_with_x_less_the_order() -> None:
+    r = next(r for r in range(1, 100) if has_point(p256.N + r))
+    key, digest = made_for(r, 7, point=p256.N + r)
+    assert p256.verify(key, digest, raw(r, 7)) == p256.OK
+    assert p256.verify(key, digest, raw(r + 1, 7)) == p256.BAD_SIG
+
+
+def test_r_and_the_order_together_never_wrap_around_the_field() -> None:
+    """R with a small x must not pass for an r that reaches that x only modulo the field's prime."""
+    gap = p256.P - p256.N
+    for x in (0, next(x for x in range(1, 100) if has_point(x))):
+        key, digest = made_for(x + gap, 7, point=x)
+        assert p256.verify(key, digest, raw(x + gap, 7)) == p256.BAD_SIG
+
+
+def test_a_key_of_another_length_is_no_key() -> None:
+    """x and y of a point whose y begins with a zero byte, and once more with that zero twice."""
+    y = next(y for x in range(1, 10_000) if has_point(x) for y in [root_of(x)] if y >> 248 == 0)
+    x = next(x for x in range(1, 10_000) if has_point(x) and root_of(x) == y)
+    assert p256.is_on_curve(raw(x, y))
+    assert not p256.is_on_curve(x.to_bytes(32, "big") + y.to_bytes(33, "big"))
+    assert not p256.is_on_curve(x.to_bytes(32, "big") + y.to_bytes(31, "big"))
+
+
+def root_of(x: int) -> int:
+    return pow(x**3 - 3 * x + p256.B, (p256.P + 1) // 4, p256.P)
+
+
+def test_adding_a_point_to_itself_doubles_it_and_to_its_opposite_gives_nothing() -> None:
+    twice = xy(derive_private_key(2, SECP256R1()))
+    scaled = (p256.GX * 9 % p256.P, p256.GY * 27 % p256.P, 3)  # G again, with z = 3
+    for point in ((p256.GX, p256.GY, 1), scaled):
+        assert raw(*affine(p256._add(*point, p256.GX, p256.GY))) == twice
+        assert p256._add(*point, p256.GX, p256.P - p256.GY)[2] == 0
+
+
 def test_the_watchdog_hook_is_called_evenly_and_whatever_the_answer() -> None:
     for signature in (GOOD, raw(R, p256.N - S), raw(S, R), raw(R, 1), raw(1, 1)):
         calls: list[None] = []
