@@ -26,7 +26,7 @@ import hashlib
 from protocol import strict_cbor
 
 ESP256 = -9
-ALG, CONTENT_TYPE, KID = 1, 3, 4
+ALG, KID = 1, 4
 ROLE, DELEGATION, LOG_REF, ATTESTATION = -65537, -65538, -65539, -65540
 
 BODY = b"\xa1\x03\x18\x3c"  # {3: 60}

@@ -22,6 +22,7 @@ def sign1(*items: object) -> bytes:
 
 
 ONE = [[SIGNER, {}, bytes(64)]]
+SIGN1 = strict_cbor.dumps({1: -9, 4: KID})
 
 
 @pytest.mark.parametrize("count", range(1, 9))
@@ -30,6 +31,19 @@ def test_one_to_eight_signatures_are_a_cose_sign(count: int) -> None:
     assert (payload, len(signers)) == (b"payload", count)
     assert signers[0].delegation == HASH
     assert signers[0].log_ref is None
+
+
+def test_a_message_has_at_most_2048_bytes_with_its_tag() -> None:
+    for made, read in (
+        (lambda n: sign(cose_sign.BODY, {}, bytes(n), ONE), cose_sign.read_sign),
+        (lambda n: sign1(SIGN1, {}, bytes(n), bytes(64)), cose_sign.read_sign1),
+    ):
+        room = strict_cbor.MAX_LEN - len(made(1_000)) + 1_000
+        assert len(made(room)) == strict_cbor.MAX_LEN
+        read(made(room))
+        for more in (1, 2, 3):
+            with pytest.raises(strict_cbor.CBORError):
+                read(made(room + more))
 
 
 @pytest.mark.parametrize(

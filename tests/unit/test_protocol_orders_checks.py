@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from protocol import orders_reader
-from protocol.orders import OrderSigner, OrderType, sign_order
+from protocol import cose_sign, orders_payload, orders_reader
+from protocol.orders import OrderSigner, OrderType, Role, sign_order
+from protocol.orders_checks import all_failures
 from protocol.vectors.orders_good import (
     COMMISSIONING,
+    administering,
     commissioning,
     good_documents,
     good_orders,
@@ -24,7 +26,7 @@ DELEGATED_FROM_S, DELEGATED_TO_S = NOW_S - DAY_S, NOW_S + 20 * DAY_S
 SNAPSHOT_TO_S = NOW_S + 7 * DAY_S
 
 
-def between(earliest_s: int, latest_s: int) -> dict[str, Any]:
+def between(earliest_s: int | None, latest_s: int | None) -> dict[str, Any]:
     return {"earliest": earliest_s, "latest": latest_s}
 
 
@@ -166,10 +168,87 @@ def test_every_signature_is_counted_the_ticket_s_too(name: str, changes: dict[st
     assert answer(message, device({**changes, "signatures_left": wanted - 1})) == ("LINK", "BUSY")
 
 
+def test_what_an_order_costs_is_taken_from_what_is_left() -> None:
+    at = device({"signatures_left": 5})
+    orders_reader.read_order(good_orders()["lock"][0], at, lambda *_: "OK")
+    assert at.signatures_left == 2
+
+
+def with_ticket(**gate: object) -> Any:
+    """Return the car being fitted, with something changed in the gate's delegation."""
+    at = device(COMMISSIONING)
+    for holder in at.delegations.values():
+        if holder.role == int(Role.GATE):
+            for name, value in gate.items():
+                setattr(holder, name, value)
+    return at
+
+
+def test_the_gate_behind_a_ticket_must_be_another_person_and_key_than_the_installer() -> None:
+    installer = next(h for h in device().delegations.values() if h.role == int(Role.INSTALLER))
+    for name in ("bench", "bind/ticket"):
+        message = good_orders()[name][0]
+        assert answer(message, with_ticket()) == ("ACCEPT", "OK")
+        assert answer(message, with_ticket(person=installer.person)) == ("REJECT", "ROLE_CONFLICT")
+
+
+def test_the_delegation_behind_a_ticket_must_be_in_force_like_any_other() -> None:
+    for name in ("bench", "bind/ticket"):
+        message = good_orders()[name][0]
+        assert answer(message, with_ticket(exp=NOW_S)) == ("REJECT", "DELEGATION_SCOPE")
+        assert answer(message, with_ticket(types=[int(OrderType.LOCK)])) == ("REJECT", "DELEGATION_SCOPE")
+
+
+def test_a_question_without_a_challenge_needs_the_time_even_if_it_names_a_tick() -> None:
+    """Only a matching challenge bounds an order when the time is unknown; a tick alone bounds nothing."""
+    query = administering(OrderType.QUERY) | {13: None, 14: TICK_S + 60}
+    message = sign_order(query, signer("ombuds"))
+    assert answer(message, device()) == ("ACCEPT", "OK")
+    assert answer(message, device(between(None, None)))[1] == "CLOCK_UNCERTAIN"
+
+
+def test_all_that_is_wrong_is_named_in_the_order_of_the_comparisons() -> None:
+    """For whoever shows why; a known time is a condition of the last comparison only."""
+    order = restricting(OrderType.LOCK) | {9: 1, 16: 2, 21: bytes(32)}
+    message = sign_order(order, *lock_signers())
+    payload, signers = cose_sign.read_sign(message)
+    read, _ = orders_payload.read_order(payload)
+    holders = [None for _ in signers]
+    at = device()
+    stale = ["REPLAY_CTR", "REASON_REFUSED"]
+    assert all_failures(read, signers, holders, None, at) == stale
+    at.roots = {}
+    assert all_failures(read, signers, holders, None, at) == [*stale, "METADATA_STALE"]
+    at.earliest = at.latest = None
+    assert all_failures(read, signers, holders, None, at) == [
+        "REPLAY_CTR",
+        "CLOCK_UNCERTAIN",
+        "REASON_REFUSED",
+    ]
+
+
 def test_a_go_token_takes_one_signature_of_those_left() -> None:
     at = device({"signatures_left": 5})
     assert go_answer(good_documents()["go"], at) == ("GO", "OK")
     assert at.signatures_left == 4
+
+
+def test_a_device_that_was_just_made_knows_nothing_and_takes_no_restriction() -> None:
+    fresh = orders_reader.Device(bytes(32), bytes(64))
+    assert (fresh.mode, fresh.heads, fresh.tick, fresh.chal_tick) == (0, [0, 0, 0], 0, 0)
+    unknown = (fresh.lender_id, fresh.vin_bind, fresh.contract_ref, fresh.jur, fresh.epoch, fresh.chal)
+    assert {*unknown, fresh.earliest, fresh.latest} == {None}
+    assert fresh.signatures_left == 16
+    at = device()
+    for name, value in vars(fresh).items():
+        if name not in ("mcu_id", "xy", "roots", "delegations"):
+            setattr(at, name, value)
+    assert answer(good_orders()["lock"][0], at)[0] == "REJECT"
+
+
+def test_a_message_that_is_no_order_is_answered_with_what_it_is_not() -> None:
+    read = orders_reader.read_order(b"\x00", device(), lambda *_: "OK")
+    assert (read.outcome, read.code, read.detail) == ("LINK", "BAD_ENCODING", "NOT_COSE_SIGN")
 
 
 def test_before_the_first_order_prev_is_zeros() -> None:
