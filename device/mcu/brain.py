@@ -63,6 +63,8 @@ _RELEASED = (
     "released"  # blob: cmd_hashes of the last locks that ended; an older image of the slots cannot lock
 )
 _RELEASED_MAX = 8  # a lock lasts 7 d at most, and a car seldom gets so many orders in them
+_WINDOWS = "windows"  # blob: cmd_hash of a lock and how many emergency windows its episode has had, one byte
+_WINDOW_BYTES = 33
 
 
 class Brain:
@@ -164,8 +166,12 @@ class Brain:
         lock = record.open[LOCK]
         if lock is not None and lock.state in (LOCKED, OVERRIDDEN):
             is_endless = self.lease is None or self.override is None or self.lease.since > self.tick
-            if is_endless or lock.cmd_hash in self._ended():
-                self.fault_orders("OK")
+            if (
+                is_endless
+                or lock.cmd_hash in self._ended()
+                or self._windows(lock.cmd_hash) > self.override.used
+            ):
+                self.fault_orders("OK")  # the record is older than what this device has done
         brain_timers.fall_back(self, LOCK, "OK")
         if cause == "watchdog":
             spared = [at for at in record.resets if 0 <= self.tick - at < self.floors.WATCHDOG_SPAN_S]
@@ -354,9 +360,24 @@ class Brain:
             ended.append(cmd_hash)
             self.board.blob_write(_RELEASED, b"".join(ended[-_RELEASED_MAX:]))
 
+    def note_window(self, cmd_hash):
+        """Keep beside the slots that a window began: an image from before it may not take it back."""
+        kept = [entry for entry in self._entries(_WINDOWS, _WINDOW_BYTES) if entry[:32] != cmd_hash]
+        kept.append(cmd_hash + bytes([min(self.override.used, 255)]))
+        self.board.blob_write(_WINDOWS, b"".join(kept[-_RELEASED_MAX:]))
+
+    def _windows(self, cmd_hash):
+        """Return how many windows the episode of a lock has had, as far as is kept."""
+        return max(
+            [0] + [entry[32] for entry in self._entries(_WINDOWS, _WINDOW_BYTES) if entry[:32] == cmd_hash]
+        )
+
+    def _entries(self, name, size):
+        data = self.board.blob_read(name) or b""
+        return [data[at : at + size] for at in range(0, len(data) - size + 1, size)]
+
     def _ended(self):
-        data = self.board.blob_read(_RELEASED) or b""
-        return [data[at : at + 32] for at in range(0, len(data) - 31, 32)]
+        return self._entries(_RELEASED, 32)
 
     # --- Words to the agent ---------------------------------------------------------------------------------
 

@@ -48,6 +48,9 @@ SAVE_S = 60  # ticks are written so often while something counts on them …
 SAVE_IDLE_S = 900  # … and so often otherwise, which spares the flash
 ASK_AGAIN_S = 30  # a go question that nobody answered is sent again
 WAKE_EVERY_S, WAKE_S = 21_600, 300  # a parked box is up so long at least every 6 h, and after each use
+ASKED_AWAKE_S = (
+    1_800  # after a challenge was made, once each: two people sign 10 min apart, and the gate asks
+)
 LINUX_MV_MIN = 11_800  # below it only an ignition-on wakes Linux, so that the car still starts (README §1.18)
 CRASH_NOTE_S = 60  # a crash that goes on is written so often
 _GO_REQUEST = 0x84
@@ -149,6 +152,7 @@ def _emergency(brain):
 def open_window(brain):
     """Let an emergency window begin that `override` has opened."""
     brain.lease.window_opened(brain.tick, brain.override.left_s(brain.tick))
+    brain.note_window(brain.record.open[LOCK].cmd_hash)
     brain.asks[LOCK] = None
     if not brain.move(LOCK, EMERGENCY, "OVERRIDE_ACTIVE"):
         brain.answer_again(brain.record.open[LOCK], "OVERRIDE_ACTIVE")  # another window of the same lease
@@ -370,12 +374,17 @@ def _bench(brain):
 def _wake(brain):
     """Keep Linux on while somebody may ask: ignition, motion, an order open or a lock, and every 6 h.
 
+    A challenge that was just made means that people are signing: half an hour, counted from its making, so
+    that whoever asks again and again cannot keep the battery busy (README §1.18).
+
     It stays on a while after the last reason, so that what a release or a drive left to say is said.
     """
     is_open = any(order is not None for order in brain.record.open.values())
     is_time = brain.tick % WAKE_EVERY_S < WAKE_S
+    challenge = brain.record.challenge
+    is_asked = challenge is not None and 0 <= brain.tick - challenge[1] < ASKED_AWAKE_S
     has_supply = brain.supply_mv is not None and brain.supply_mv >= LINUX_MV_MIN
-    if brain.ignition is True or is_open or is_time or brain.watch.moving is True:
+    if brain.ignition is True or is_open or is_asked or is_time or brain.watch.moving is True:
         brain.awake_until = brain.tick + WAKE_S
     wants = brain.ignition is True or (has_supply and brain.tick < brain.awake_until)
     if wants != brain.is_linux_on:

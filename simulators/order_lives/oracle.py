@@ -235,6 +235,8 @@ class Oracle:
         if name in self.ended:
             self.fail("a lock that ended stands again")
         if self.is_restored and is_same and kept is not None:
+            if kept.in_window(self.dev_ms):
+                self.fail("an old image took an emergency window back")
             kept.windows = None
             self.lease = kept
             self.counts["old image: the lock goes on"] += 1

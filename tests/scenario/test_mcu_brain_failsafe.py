@@ -177,6 +177,37 @@ def test_an_old_image_restored_after_the_release_stays_released() -> None:
     assert starts(box)
 
 
+def pressed(box: Box) -> Box:
+    box.board.is_pressed = True
+    box.run(6, 0.5)
+    box.board.is_pressed = False
+    assert box.state is State.OVERRIDDEN
+    return box
+
+
+def test_an_old_image_takes_no_emergency_window_back() -> None:
+    """The image says LOCKED and knows nothing of the press; the box knows, and lets the car go for good."""
+    box = Box.locked()
+    image = list(box.board.slots)
+    pressed(box)
+    box.board.slots = image
+    box.cut_power(10)
+    box.run(700)
+    assert box.last.state is State.FAULT_RELEASED
+    assert starts(box)
+
+
+def test_a_power_cut_within_a_window_and_after_it_changes_nothing() -> None:
+    box = pressed(Box.locked())
+    box.cut_power(10)
+    box.run(700)
+    assert box.state is State.OVERRIDDEN
+    box.board.blobs.clear()  # what stands beside the slots is lost: the slots alone are believed
+    box.cut_power(10)
+    assert box.state is State.OVERRIDDEN
+    assert starts(box)
+
+
 def test_an_old_image_of_an_armed_lock_does_not_lock_by_its_old_token() -> None:
     box = Box.armed()
     image, token = list(box.board.slots), box.go_token()

@@ -141,3 +141,18 @@ def test_a_parked_box_is_up_five_minutes_every_six_hours_and_at_once_with_the_ig
     box.board.acceleration = "moving"
     box.run(10)
     assert box.board.linux
+
+
+def test_a_challenge_keeps_linux_on_for_half_an_hour_and_asking_again_adds_nothing() -> None:
+    """Two people sign at least ten minutes apart; a courier that asks for ever empties no battery."""
+    box = Box.bound()
+    box.run(7 * 3_600, 30)
+    assert not box.board.linux
+    box.ask_challenge()
+    made = box.brain.tick
+    on_until = made
+    while box.brain.tick < made + 3_600:
+        box.ask_challenge()
+        box.run(60, 30)
+        on_until = box.brain.tick if box.board.linux else on_until
+    assert 1_740 <= on_until - made <= 2_220

@@ -100,6 +100,9 @@ def test_one_press_opens_a_window_and_the_car_locks_again_only_by_a_fresh_token(
     box.send_go()
     box.run(4)
     assert box.state is State.LOCKED
+    box.cut_power(10)
+    box.run(60)
+    assert box.state is State.LOCKED, "the window is in the record too"
 
 
 def test_a_code_delivered_with_the_notice_opens_the_window_offline() -> None:
