@@ -44,7 +44,8 @@ def act(board: McuBoard, name: str, *words: object) -> dict[str, object]:
             car.is_pressed = False
         case "reset", ():
             board.press_reset()
-        case "cut_power", (int() as seconds,):
+        case "cut_power", (int() as seconds, *after) if all(isinstance(ms, int) for ms in after):
+            board.run(sum(after) / 1_000)  # type: ignore[arg-type]
             board.cut_power()
             board.run(seconds)
             board.power_on()

@@ -16,9 +16,10 @@ from typing import Annotated
 import typer
 
 from firmware_tools.conform import live
-from firmware_tools.conform.checks import GROUPS, Result, run
+from firmware_tools.conform.checks import CUTS, GROUPS, WITH_CAR, run
 from firmware_tools.conform.line import SerialLine, TcpBench
 from firmware_tools.conform.subject import DeadError, Subject
+from firmware_tools.conform.trials import Result
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 EXITS = "Exit codes: 0 all passed, 1 something failed, 2 it could not be tried."
@@ -29,12 +30,14 @@ def conform(
     port: Annotated[str, typer.Option(help="Serial line of the unit under test.")],
     *,
     bench: Annotated[str, typer.Option(help="HOST:PORT of the simulated board's control port.")] = "",
+    cuts: Annotated[int, typer.Option(min=0, max=1_000, help="Power cuts at drawn moments.")] = CUTS,
+    seed: Annotated[int, typer.Option(help="Of these moments.")] = 1,
     only: Annotated[str, typer.Option(help=f"Groups, by comma: {', '.join(GROUPS[1:])}.")] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of a table.")
     ] = False,
 ) -> None:
-    """Judge a microcontroller by its line: vectors, damage, replays, and a car if there is one."""
+    """Judge a microcontroller: vectors, damage, replays; with a car, interlock, lock and power cuts."""
     groups = tuple(only.split(",")) if only else GROUPS
     unknown = {group.partition("/")[0] for group in groups} - set(GROUPS)
     if unknown:
@@ -44,7 +47,7 @@ def conform(
     try:
         line = SerialLine(port)
         car = TcpBench(*_address(bench)) if bench else None
-        for result in run(Subject(line), car, groups):
+        for result in run(Subject(line), car, groups, cuts=cuts, seed=seed):
             results.append(result)
             if not as_json:
                 typer.echo(_line(result))
@@ -79,8 +82,8 @@ def _line(result: Result) -> str:
 
 def _left_out(groups: tuple[str, ...], *, has_bench: bool) -> list[str]:
     found = [f"{live.not_tried()} vectors of other device states"]
-    if "lock" in groups and not has_bench:
-        found.append("everything that needs a car (--bench)")
+    if {group.partition("/")[0] for group in groups} & set(WITH_CAR) and not has_bench:
+        found.append(f"{', '.join(WITH_CAR)}: they need a car (--bench)")
     return found
 
 

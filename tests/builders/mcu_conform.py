@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firmware_tools.conform.checks import GROUPS, Result, run
+from firmware_tools.conform.checks import GROUPS, run
 from firmware_tools.conform.subject import Subject
 from protocol.vectors.keys import published_scalar
 from simulators.mcu_bench import act
@@ -16,6 +16,8 @@ from simulators.mcu_board import PROGRAM, McuBoard
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from firmware_tools.conform.trials import Result
 
 READ_S = 0.2
 
@@ -39,6 +41,26 @@ def forgetful(order, signers, holders, ticket, device):
     found = first(order, signers, holders, ticket, device)
     return None if found in ("CHALLENGE", "CHAIN_GAP") else found
 orders_reader.first_failure = forgetful
+main.main()
+"""
+
+FORGETS_PLACES = """
+from device.mcu import main
+from device.mcu import interlock
+judged = interlock.judge
+def careless(seen, *about):
+    seen.zone = 0
+    return judged(seen, *about)
+interlock.judge = careless
+main.main()
+"""
+WRITES_NOTHING = """
+from device.mcu import main
+from device.mcu.store import Store
+saved = Store.save
+def lazy(self, body):
+    return saved(self, body) if self.generation < 12 else True
+Store.save = lazy
 main.main()
 """
 

@@ -11,7 +11,13 @@ from firmware_tools.image import Floors, build
 from protocol.vectors.keys import published_scalar
 from simulators.mcu_bench import McuBench
 from simulators.mcu_board import McuBoard
-from tests.builders.mcu_conform import ACTS_ON_REPLAYS, ONE_SIGNER_IS_ENOUGH, judge
+from tests.builders.mcu_conform import (
+    ACTS_ON_REPLAYS,
+    FORGETS_PLACES,
+    ONE_SIGNER_IS_ENOUGH,
+    WRITES_NOTHING,
+    judge,
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +31,10 @@ def test_our_firmware_passes_every_check(image: Path, tmp_path: Path) -> None:
     results = judge(image, tmp_path / "flash")
     assert [result for result in results if not result.passed] == []
     assert {result.group for result in results} == {
-        "commissioning", "line", "unsigned", "rejected", "accepted", "replay", "lock", "chain",
+        "commissioning", "line", "unsigned", "rejected", "accepted", "replay", "interlock", "lock",
+        "power", "chain",
     }  # fmt: skip
-    assert len(results) > 120
+    assert len(results) > 150
 
 
 def test_our_firmware_passes_replays_and_the_line(image: Path, tmp_path: Path) -> None:
@@ -52,6 +59,20 @@ def test_every_signer_set_that_it_takes_wrongly_is_named(image: Path, tmp_path: 
     results = judge(image, tmp_path / "flash", groups=("rejected/signers",), program=ONE_SIGNER_IS_ENOUGH)
     failed = {result.name for result in results if not result.passed}
     assert {"signers/gate-alone", "signers/no-checker", "signers/no-gate", "signers/no-maker"} <= failed
+
+
+@pytest.mark.slow
+def test_firmware_that_forgets_a_row_of_the_interlock_is_caught(image: Path, tmp_path: Path) -> None:
+    results = judge(image, tmp_path / "flash", groups=("interlock",), program=FORGETS_PLACES)
+    failed = {result.name for result in results if not result.passed}
+    assert "within a protected place" in failed
+    assert "the hazard lights are on" not in failed
+
+
+@pytest.mark.slow
+def test_firmware_that_forgets_at_a_power_cut_is_caught(image: Path, tmp_path: Path) -> None:
+    results = judge(image, tmp_path / "flash", groups=("power",), program=WRITES_NOTHING)
+    assert {result.group for result in results if not result.passed} & {"power", "chain"}
 
 
 def test_the_command_judges_over_a_serial_line_and_says_what_it_left_out(image: Path, tmp_path: Path) -> None:
