@@ -32,6 +32,7 @@ SUMMARIES = {
     "decode": "Decode a CAN log with a DBC file to CSV or JSON lines.",
     "demo": "A simulated car driving, from the CAN bus to a proved trace.",
     "evidence": "Export a trace as evidence, and verify one offline.",
+    "install": "Depot, car and workshop: flash, key, label, fit, prove, update.",
     "lender": "For a lender's officers: keys, ceremonies, request, approve, unlock.",
     "sim": "Simulated car, receiver and broker, each on its own.",
 }
@@ -44,6 +45,7 @@ EXTRAS = {
     "decode": "device",
     "demo": "sim",
     "evidence": "backend",
+    "install": "tools",
     "lender": "lender",
     "sim": "sim",
 }
