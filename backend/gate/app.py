@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
+from backend.gate.asking import BadRequestError
 from backend.gate.forms import (
     Answer,
     Disposition,
@@ -31,7 +32,7 @@ from backend.gate.forms import (
     ScreenRequest,
     Status,
 )
-from backend.gate.gate import BadRequestError, Gate
+from backend.gate.gate import Gate
 from backend.gate.records import DocumentRefusedError
 from protocol.base64url import to_bytes
 from protocol.gate_records import RecordType

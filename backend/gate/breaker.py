@@ -24,6 +24,7 @@ from protocol.orders import OrderType
 HOUR_S, DAY_S = 3_600, 86_400
 AHEAD_S = 604_800  # README §1.16: a limit is set at least 7 days ahead
 AHEAD_DEMO_S = 1  # at a gate of a demonstration, whose whole life is minutes
+LEASE_S_MAX = 604_800  # README §1.10: after it a car that got a go token is not locked any more
 DEFAULT_LEAST = 2
 MAKER_DAY_MAX = 10
 WARN_PER_LOCK = 5

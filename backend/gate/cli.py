@@ -23,8 +23,9 @@ from typer.core import TyperGroup
 
 from backend.errors import BackendError, RefusedError, SettingsError
 from backend.gate.app import create_gate_app, read_status
+from backend.gate.asking import BadRequestError
 from backend.gate.clock_watch import SystemClock
-from backend.gate.gate import BadRequestError, Gate
+from backend.gate.gate import Gate
 from backend.gate.home import (
     GateHome,
     load_key,
