@@ -6,7 +6,22 @@ step again at the next zero. What does not read is counted by what is wrong with
 waits for an answer asks again. Two zeros without anything between them are no frame: a writer may begin
 with one. The CRC finds accidents, not forgery: nothing on this line is believed for it.
 
-What kinds and bodies mean is not said here. It has no annotations, see `strict_cbor`.
+Kinds and bodies of an installation (SPEC §20.4); those of orders are `device.mcu.brain`'s:
+- PART_QUESTION {1: 1, 2: BIND (11) or RECORD (0), 3: bytes}: with BIND the payload of a BIND for this device
+  and epoch, only while COMMISSIONING; with RECORD the 32 bytes of SHA-256 of a commissioning record's
+  payload, while COMMISSIONING or within 3,600 s after BIND.
+- PART {1: 1, 2: the same, 3: SHA-256 of the payload, 4: protected header, 5: signature} by D1 in role MCU, to
+  be put beside the other signatures; with RECORD {1: 1, 2: 0, 3: the hash, 6: the whole `commissioning`
+  COSE_Sign1}. What is refused gets a LINK_CODE about the question's body.
+- INDICATE {1: pattern 0 to 15, 2: seconds 0 to 30} and, if wanted, 3: true for the buzzer too. The pattern is
+  four quarters of a second, lowest bit first, again and again; 0 ends it. The buzzer only while
+  COMMISSIONING or with the ignition on, and nothing while a warning plays.
+- STATUS may have 18: [supply in mV or null, ignition, crank, engine (true, false or null each), "still",
+  "moving", "failed" or null of the accelerometer, button or null] and, once there was a bench, 19: its
+  benches [cmd_id, s held, s of crank while held, starts while held, s the engine ran while held, contact seen
+  open], the last four.
+
+It has no annotations, see `strict_cbor`.
 
 Example:
     >>> decoder = Decoder()
@@ -24,6 +39,11 @@ TOO_LONG = "too_long"  # no zero in 4,096 bytes
 STUFFING = "stuffing"  # a length points beyond the frame
 SHORT = "short"  # no kind, or kind 0
 CRC = "crc"
+
+PART_QUESTION, INDICATE = 12, 13
+PART = 0x87
+PART_BIND, PART_RECORD = 11, 0
+
 _CRC_BYTES = 4
 _RUN_MAX = 254
 
