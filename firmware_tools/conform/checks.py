@@ -44,6 +44,7 @@ WITH_CAR: Final = ("interlock", "lock", "power")
 GROUPS: Final = ("commissioning", "line", "unsigned", "rejected", "accepted", "replay", *WITH_CAR)
 DAMAGED: Final = 24  # damaged copies of an order that would be taken
 CUTS: Final = 12
+TOPICAL: Final = ("unsigned", "rejected", "interlock")
 
 
 def run(
@@ -58,7 +59,7 @@ def run(
         cuts: of the power.
         seed: draws their moments.
     """
-    topics = {group: tuple(part[1:] for part in _parts(groups, group)) for group in ("unsigned", "rejected")}
+    topics = {group: tuple(part[1:] for part in _parts(groups, group)) for group in TOPICAL}
     yield from _commissioning(subject)
     made: dict[str, Callable[[], Iterator[Result]]] = {
         "line": lambda: _line(subject),
@@ -69,7 +70,7 @@ def run(
     }
     if bench is not None:
         made |= {
-            "interlock": lambda: vetoes.try_all(subject, bench),
+            "interlock": lambda: vetoes.try_all(subject, bench, topics["interlock"]),
             "lock": lambda: in_car.lock(subject, bench),
             "power": lambda: power_cuts.cut(subject, bench, cuts, seed),
         }
