@@ -36,7 +36,7 @@ bench: $(STAMP)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 deep: $(STAMP)
-	@LIVES="$(LIVES)" FIRST="$(FIRST)" JOBS="$(JOBS)" MINUTES="$(MINUTES)" sh tools/deep.sh "$(BIN)"
+	@PART="$(PART)" LIVES="$(LIVES)" FIRST="$(FIRST)" JOBS="$(JOBS)" MINUTES="$(MINUTES)" sh tools/deep.sh "$(BIN)"
 
 check: $(STAMP)
 	@$(BIN)/ruff check .
