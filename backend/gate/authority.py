@@ -68,6 +68,14 @@ class AuthorityBook:
         """Return a delegation that was taken, or None."""
         return self.delegations.get(digest)
 
+    def persons(self, role: Role) -> dict[bytes, str]:
+        """Return the persons of a role, by their delegations' hashes; those over or revoked too."""
+        return {
+            digest: str(holder.person)
+            for digest, holder in self.delegations.items()
+            if holder.role == int(role)
+        }
+
     def is_valid(self, holder: Any, role: Role, now_s: int) -> bool:  # noqa: ANN401  # see `holder`
         """Return whether a delegation gives a role now: not revoked, not early, not over."""
         is_current = holder.nbf <= now_s < holder.exp

@@ -4,8 +4,8 @@ Rules (README §1.16): LOCK, RENEW and WARN are counted apart, when the gate sig
 and 86,400 seconds. A lender's daily LOCK limit is set at least 7 days ahead by the safety officer; without
 one it is max(2, 0.1 % of the fleet). No limit is above max(2, 0.25 % of the fleet): below 800 cars a quarter
 of a percent is less than two, and the default of two stands. A quarter of it an hour, at least one; 10 LOCKs
-a day and maker, and the maker's own delegation. RENEW: no more a day than cars now locked. WARN: five times
-the LOCK limit.
+a day and maker, and the maker's own delegation; a maker is a person, whatever keys he has. RENEW: no more
+a day than cars now locked. WARN: five times the LOCK limit.
 
 This module stores nothing: it is given what was signed.
 
@@ -63,12 +63,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """An order that the gate signed: when, for which car, by whom."""
+    """An order that the gate signed.
+
+    Attributes:
+        maker: the person of the maker's delegation; empty where it is not known any more.
+    """
 
     at_s: int
     type: OrderType
     mcu_id: bytes
-    maker: bytes
+    maker: str
 
 
 def limits_for(*, fleet: int, asked: int | None) -> Limits:
@@ -99,7 +103,7 @@ def judge(
     limits: Limits,
     *,
     now_s: int,
-    maker: bytes,
+    maker: str,
     maker_day: int,
     locked: int,
 ) -> list[No]:
@@ -110,7 +114,7 @@ def judge(
         signed: what the gate signed for this lender within the last day.
         limits: in force.
         now_s: POSIX seconds.
-        maker: kid of the order's maker.
+        maker: person of the order's maker.
         maker_day: orders a day by the maker's delegation.
         locked: cars of this lender now locked, as the gate knows.
     """

@@ -226,13 +226,14 @@ class Reviewer:
     ) -> tuple[list[No], int]:
         """Return what the breaker says, and how many orders of this type it counts in the last day."""
         lender_id = question.lender.lender_id
-        signed = at.signed_since(lender_id, now_s - breaker.DAY_S)
+        makers = self._desk.book.persons(Role.MAKER)
+        signed = at.signed_since(lender_id, now_s - breaker.DAY_S, makers)
         nos = breaker.judge(
             question.type,
             signed,
             self._desk.records.limits(at, lender_id, now_s),
             now_s=now_s,
-            maker=people.maker.kid,
+            maker=people.maker.person,
             maker_day=people.maker.per_day,
             locked=len(at.locked_cars(lender_id, now_s - LEASE_S_MAX)),
         )

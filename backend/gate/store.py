@@ -235,17 +235,25 @@ class Transaction:
         rows = self._db.execute("SELECT delegation FROM order_signers WHERE cmd_hash = ?", (cmd_hash,))
         return [bytes(row[0]) for row in rows]
 
-    def signed_since(self, lender_id: bytes, since_s: int) -> list[Signed]:
-        """Return what was signed for a lender, for the breaker."""
+    def signed_since(self, lender_id: bytes, since_s: int, makers: Mapping[bytes, str]) -> list[Signed]:
+        """Return what was signed for a lender, for the breaker.
+
+        Args:
+            lender_id: 8 bytes.
+            since_s: POSIX seconds.
+            makers: delegation of a maker to the person it names.
+        """
         rows = self._db.execute(
-            "SELECT at_s, type, mcu_id, maker FROM orders"
+            "SELECT cmd_hash, at_s, type, mcu_id, delegation FROM orders LEFT JOIN order_signers"
+            " USING (cmd_hash)"
             " WHERE lender_id = ? AND state = 'SIGNED' AND at_s > ? AND type IN (1, 3, 5)",
             (lender_id, since_s),
         )
-        return [
-            Signed(at_s=at_s, type=OrderType(kind), mcu_id=mcu_id, maker=maker)
-            for at_s, kind, mcu_id, maker in rows
-        ]
+        found: dict[bytes, Signed] = {}
+        for name, at_s, kind, mcu_id, delegation in rows:
+            maker = makers.get(delegation, found[name].maker if name in found else "")
+            found[name] = Signed(at_s=at_s, type=OrderType(kind), mcu_id=mcu_id, maker=maker)
+        return list(found.values())
 
     def locked_cars(self, lender_id: bytes, since_s: int) -> set[bytes]:
         """Return the cars that got a go token for a LOCK since then and did not say that it is over."""

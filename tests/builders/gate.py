@@ -194,6 +194,7 @@ class GateWorld:
         self.loan.utc_offset_min = -480
         self.system.serve_all(CONTRACT, EPISODE, at_s=self.start_s - 15 * DAY_S)
         self.ctr = 10
+        self.enlisted: dict[str, OrderSigner] = {}
         self.store = GateStore.open(self.path)
         self.gate = self.open()
 
@@ -240,7 +241,14 @@ class GateWorld:
     def signer(self, name: str) -> OrderSigner:
         """Return a person of the story, with the delegation of these documents."""
         given = self.documents[f"delegation/{name}"]
-        return replace(signer(name), delegation=hashlib.sha256(given).digest())
+        known = self.enlisted.get(name) or signer(name)
+        return replace(known, delegation=hashlib.sha256(given).digest())
+
+    def enlist(self, name: str, key: str, role: Role, *, person: str, per_day: int = 99) -> None:
+        """Have a person delegated to who is not of the story, or another key of one who is."""
+        fields = claims(key, role, (OrderType.LOCK,), person=person) | {-65543: per_day}
+        self.documents = {**self.documents, f"delegation/{name}": delegate(fields)}
+        self.enlisted[name] = OrderSigner(signer=published_signer(key), role=role)
 
     # --- orders ---------------------------------------------------------------------------------------------
 
@@ -310,13 +318,15 @@ class GateWorld:
             reason_code=1,
         )
 
-    def lock(self, *, wait_s: int = 600, kind: OrderType = OrderType.LOCK, **changes: Any) -> Answer:
+    def lock(
+        self, *, wait_s: int = 600, kind: OrderType = OrderType.LOCK, maker: str = "maker", **changes: Any
+    ) -> Answer:
         """Make an order, let the time between the signatures pass, and have it reviewed."""
         basis = self.basis()
         self.last_order = self.order(kind, basis=basis, **changes)
-        self.last_screen = self.screen(self.last_order, basis)
+        self.last_screen = self.screen(self.last_order, basis, maker)
         self.clock.wait(wait_s)
-        self.last_request = self.review_request(self.last_order, basis)
+        self.last_request = self.review_request(self.last_order, basis, people=(maker, "checker"))
         return self.gate.review(self.last_request)
 
     def go(self, order: dict[int, Any] | None = None, mcu: SoftwareSigner = MCU) -> Answer:
