@@ -264,6 +264,38 @@ MCU_BODIES_KEPT_MAX = 32
 MCU_FRAMES_MAX = 256
 """Frames between the microcontroller's thread and the agent: a minute of them."""
 
+# --- Protocol: installation (strict_cbor) -------------------------------------------------------------------
+
+WORK_TICKET_BYTES_MAX = 1_024
+"""Bytes of a work ticket: a QR code of 1,400 characters is still read from a phone's screen."""
+
+WORK_TICKET_LIFE_S_MAX = 50_400
+"""Seconds between a work ticket's nbf and exp: one working day (14 h); a lost phone is harmless tomorrow."""
+
+INSTALL_ARGUMENT_BYTES_MAX = 12_288
+"""Bytes of a command's argument: the largest, a bundle of delegations, takes some 8 KiB; with key, ids and
+signature the message stays within SIGN1_BYTES_MAX."""
+
+INSTALL_WORD_BYTES_MAX = 64
+"""Bytes of a word in a form of an installation (step, act, label): an ICCID has 20, our longest word 15."""
+
+INSTALL_FACTS_MAX = 48
+"""Facts in a report or record: some 25 exist; the rest is room for readers that meet newer writers."""
+
+INSTALL_PHOTOS_MAX = 16
+"""Photos named in a record: wires, box, relay, VIN and what an installer thinks of; a hash each."""
+
+INSTALL_DEPTH_MAX = 4
+"""Nested containers in a form of an installation: map, list of steps, step."""
+
+INSTALL_RECORD_BYTES_MAX = 6_144
+"""Bytes of a record's payload: nineteen steps with what was measured take 3 KiB; a report carries it."""
+
+# --- Protocol: labels of boxes ------------------------------------------------------------------------------
+
+LABEL_TEXT_CHARS_MAX = 128
+"""Characters of a label's QR text: ours has 66, what a phone scans by mistake may have thousands."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192
@@ -635,3 +667,67 @@ KEY_FILE_BYTES_MAX = 4_096
 
 SETTINGS_BYTES_MAX = 65_536
 """Bytes of `agent.toml`, `trust.json` and `status.json`: pages of text; longer was not written by us."""
+
+# --- Updates ------------------------------------------------------------------------------------------------
+
+UPDATE_BUNDLE_BYTES_MAX = 32 * 1_024 * 1_024
+"""Bytes of a bundle: agent and image take about 2 MB; a month's data of a car is 30 MB."""
+
+UPDATE_MANIFEST_BYTES_MAX = 262_144
+"""Bytes of a bundle's manifest: 1,000 files take 150 KiB."""
+
+UPDATE_FILES_MAX = 1_500
+"""Files of a bundle: the agent has some 300, the image some 40."""
+
+UPDATE_NUMBER_MAX = (1 << 31) - 1
+"""Largest number of a release, a version of the image or a size: a release a second for 68 years."""
+
+UPDATE_WORD_CHARS_MAX = 32
+"""Characters of a version or a board's name, and boards in a bundle."""
+
+UPDATE_METADATA_BYTES_MAX = 131_072
+"""Bytes of one file of TUF metadata but targets: a root with ten keys takes 6 KiB."""
+
+UPDATE_TARGETS_BYTES_MAX = 1_048_576
+"""Bytes of the targets' metadata: a thousand releases take 600 KiB."""
+
+UPDATE_ROOTS_MAX = 32
+"""Rotations of root a box follows in one go: one a quarter is eight years in a garage."""
+
+UPDATE_HTTP_WAIT_S = 30.0
+"""Seconds without a byte after which a download has failed; what came is kept."""
+
+UPDATE_BOOTS_MAX = 3
+"""Starts of a new release that end before it is found healthy at rest; the next start goes back."""
+
+UPDATE_MCU_TRIES_MAX = 3
+"""Attempts to write an image before the transaction turns back; each is some 20 s."""
+
+UPDATE_MCU_WAIT_S = 300.0
+"""Seconds an image may take to be written: 40 files over raw REPL take some 20."""
+
+UPDATE_REST_HEALTH_S_MAX = 600
+"""Seconds in which a release is healthy at rest, or goes back: a cold start of a receiver takes 60, a broker
+that restarts some minutes."""
+
+UPDATE_AWAKE_HEALTH_S = 60
+"""Seconds of a car's bus awake after which every identifier seen before is due: slow ones come each 10 s."""
+
+UPDATE_BASELINE_AGE_S_MAX = 600
+"""Age in s of the health that an update is compared with: a car that stands changes little in ten minutes."""
+
+UPDATE_SUPPLY_MV_MIN = 12_200
+"""Millivolts at rest below which no update begins: a lead battery half full has some 12.2 V."""
+
+UPDATE_DRAIN_MV_H_MORE = 60
+"""Millivolts an hour more than before at which a release drains: a battery at rest falls 5 to 20 in the first
+hours; 60 empties it in a week."""
+
+UPDATE_DRAIN_WINDOW_S = 1_800
+"""Seconds at rest over which a drain is measured: less drowns in the surface charge."""
+
+UPDATE_IDS_MAX = 512
+"""Identifiers in a health: cars have 50 to 250."""
+
+UPDATE_FAILED_MAX = 16
+"""Releases that a box remembers as failed; it does not try one twice."""
