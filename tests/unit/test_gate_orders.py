@@ -53,7 +53,7 @@ def test_the_same_order_asked_again_gets_the_same_part_also_after_a_crash() -> N
     assert world.gate.review(world.last_request).part == first.part
     assert world.gate.review(world.last_request).verdict == "SIGNED"
     with world.store.writing() as at:
-        assert len(at.signed_since(LENDER_ID, 0)) == 1
+        assert len(at.signed_since(LENDER_ID, 0, {})) == 1
 
 
 def test_ten_minutes_pass_between_the_signatures_as_the_gate_saw_them() -> None:
