@@ -88,6 +88,11 @@ class Kind(StrEnum):
     LOAN_RECORD = "loan-record"
     GATE_RECORD = "gate-record"
     PACK = "pack"
+    WORK_TICKET = "work-ticket"
+    INSTALL_COMMAND = "install-command"
+    INSTALL_REPORT = "install-report"
+    COMMISSIONING = "commissioning"
+    COMMISSIONING_RECORD = "commissioning-record"
 
 
 class Signer(Port):

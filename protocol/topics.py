@@ -45,6 +45,7 @@ class Up(StrEnum):
     CHALLENGE = "challenge"
     REQUEST = "request"
     STATUS = "status"
+    INSTALL = "install"
 
 
 class Down(StrEnum):
@@ -57,6 +58,7 @@ class Down(StrEnum):
     TIME = "time"
     AUTHORITY = "authority"
     CHALLENGE = "challenge"
+    INSTALL = "install"
 
 
 def up_topic(device: DeviceId, kind: Up) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 from protocol.compression import decompress
 from protocol.envelope import Kind, external_aad, read_sign1, sig_structure
 from protocol.ids import cose_key_bytes
+from protocol.install_record import record_payload
 from protocol.limits import FACTS_BYTES_MAX, SIGN1_BYTES_MAX
 from protocol.mcu_link import encode_frame
 from protocol.orders import OrderType
@@ -109,6 +110,8 @@ def _good_example(view: str, subject: str) -> bytes:
             return cose_key_bytes(published_signer(subject).public_key)
         case "sha256":
             return hashlib.sha256(good_messages()[subject]).digest()
+        case "payload" if subject == Kind.COMMISSIONING_RECORD:
+            return record_payload(good_messages()[subject])
         case "payload":
             return read_sign1(good_messages()[subject], max_bytes=SIGN1_BYTES_MAX).payload
         case "signed":

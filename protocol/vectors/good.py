@@ -52,6 +52,7 @@ from protocol.receipts import Have, Receipt, RefusalCode, Stream, encode_receipt
 from protocol.signed_time import TimeRequest, TimeToken, sign_time_request, sign_time_token
 from protocol.standing import StandingRequest, sign_standing_request
 from protocol.topics import encode_status
+from protocol.vectors.installs import install_messages
 from protocol.vectors.keys import published_signer
 from protocol.vectors.loans import loan_messages
 from protocol.vectors.orders_good import good_documents
@@ -233,6 +234,7 @@ def good_messages() -> Mapping[str, bytes]:
         messages
         | _beside_orders()
         | dict(loan_messages())
+        | dict(install_messages())
         | {
             "receipt/payload": encode_receipt(receipt()),
             "receipt": sign_receipt(receipt(), RECEIPT_SIGNER),

@@ -112,6 +112,35 @@ LABELS: Mapping[str, Mapping[int, str]] = {
     "loan-record": _numbered("version", "contract_ref", "record id", "written", "kind", "body"),
     "gate-record": _numbered("version", "type", "record id", "written", "delegation", "body"),
     "ticket": _numbered("version", "mcu_id", "installer", "chal", "seconds", "issued", "delegation"),
+    "work-ticket": _numbered(
+        *("version", "ticket_id", "job_id", "installer", "nbf", "exp", "acts", "VIN", "label", "lender_id"),
+        *("contract_ref", "jur", "start type", "profile", "VIN salt", "wiring"),
+    ),
+    "install-command": _numbered(
+        *("version", "command_id", "ticket_id", "device", "seq", "verb", "argument", "sent", "installer key"),
+    ),
+    "install-report": _numbered(
+        *("version", "device", "ticket_id", "seq", "stage", "steps", "asks", "led", "at", "facts", "need"),
+    ),
+    "commissioning": _numbered(
+        *("version", "mcu_id", "epoch", "record hash", "benches", "tick", "firmware", "moved"),
+    ),
+    "commissioning-record": _numbered(
+        *(
+            "version",
+            "ticket_id",
+            "job_id",
+            "device",
+            "box key",
+            "installer",
+            "mcu_id",
+            "epoch",
+            "act",
+            "facts",
+        ),
+        *("VIN", "lender_id", "contract_ref", "jur", "start type", "profile", "wiring", "steps", "photos"),
+        *("consent", "times", "BIND", "verdict"),
+    ),
     "disposition": _numbered(
         *("ver", "disp_id", "cmd_id", "cmd_hash", "mcu_id", "epoch", "disp_seq", "prev", "state", "code"),
         *("tick", "time", "sources", "relay", "sensed", "lease_end", "override", "agent_seen", "firmware"),

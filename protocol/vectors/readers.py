@@ -17,6 +17,9 @@ from protocol.fixes import decode_fixes
 from protocol.frames import decode_frames
 from protocol.gate_records import open_gate_record
 from protocol.ids import device_id
+from protocol.install_forms import open_command, open_work_ticket
+from protocol.install_record import open_record
+from protocol.install_report import open_commissioning, open_report
 from protocol.key_succession import KeyRole, open_key_succession
 from protocol.loan_facts import open_loan_facts, open_loan_record, read_basis, read_question
 from protocol.policy_codec import open_policy
@@ -41,6 +44,8 @@ READERS: Mapping[str, Callable[[bytes], object]] = {
     "authority-question": decode_authority_question,
     "batch": lambda data: open_batch(data, _DEVICE, device=DEVICE),
     "batch-of-device-2": lambda data: open_batch(data, _DEVICE, device=_OTHER_DEVICE),
+    "commissioning": lambda data: open_commissioning(data, published_lookup("mcu-1")),
+    "commissioning-record": lambda data: open_record(data, published_lookup("device-1", "installer-1")),
     "challenge-question": decode_challenge_question,
     "basis": read_basis,
     "enrol": open_enrolment_proof,
@@ -49,6 +54,8 @@ READERS: Mapping[str, Callable[[bytes], object]] = {
     "fixes": decode_fixes,
     "frames": decode_frames,
     "gate-record": lambda data: open_gate_record(data, published_lookup("safety-1", COUNSEL)),
+    "install-command": open_command,
+    "install-report": lambda data: open_report(data, _DEVICE),
     "key-succession": lambda data: open_key_succession(data, _RECEIPT, role=KeyRole.RECEIPT),
     "loan-facts": lambda data: open_loan_facts(data, _INTEGRATION),
     "loan-record": lambda data: open_loan_record(data, _INTEGRATION),
@@ -64,5 +71,6 @@ READERS: Mapping[str, Callable[[bytes], object]] = {
     "time-request": lambda data: open_time_request(data, _DEVICE, device=DEVICE),
     "time-request-of-device-2": lambda data: open_time_request(data, _DEVICE, device=_OTHER_DEVICE),
     "window": decode_windows,
+    "work-ticket": lambda data: open_work_ticket(data, _POLICY),
 }
 """Reader name to function: returns what was read, or raises `ProtocolError`."""

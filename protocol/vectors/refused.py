@@ -20,6 +20,7 @@ from protocol.errors import Reject
 from protocol.limits import SIGN1_BYTES_MAX
 from protocol.vectors.forge import flipped, forge, with_high_s
 from protocol.vectors.good import good_messages
+from protocol.vectors.installs import install_cases
 from protocol.vectors.keys import published_signer
 from protocol.vectors.loans import loan_cases
 from protocol.vectors.refused_bundle import bundle_cases, question_cases
@@ -62,6 +63,7 @@ def refusals() -> list[Refusal]:
             ("other", other_cases),
             ("bundle", bundle_cases),
             ("question", question_cases),
+            ("install", install_cases),
         )
         for name, reader, message, reject in source()
     ]

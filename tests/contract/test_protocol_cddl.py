@@ -13,6 +13,7 @@ import pytest
 from protocol import codec
 from protocol.compression import decompress
 from protocol.envelope import read_sign1
+from protocol.install_record import record_payload
 from protocol.limits import FACTS_BYTES_MAX, PAYLOAD_BYTES_MAX, SIGN1_BYTES_MAX
 from protocol.vectors import generate
 from protocol.vectors.good import good_messages
@@ -46,6 +47,8 @@ def layers() -> Iterator[tuple[str, str, bytes]]:
             yield name, "facts", decompress(message, max_bytes=FACTS_BYTES_MAX)
         elif kind == "section":
             yield name, part, message
+        elif kind == "commissioning-record":
+            yield f"{name}: payload", kind, record_payload(message)
         elif kind in UNSIGNED:
             yield name, UNSIGNED[kind], message
         elif part.endswith(("header", "payload")):
@@ -116,4 +119,5 @@ def test_every_rule_for_a_message_is_used() -> None:
         "receipt", "standing-request", "time-request", "time-token", "policy", "enrol", "renew",
         "key-succession", "status", "authority-bundle", "authority-question", "challenge-request",
         "facts-question", "loan-facts", "loan-record", "gate-record", "basis",
+        "work-ticket", "install-command", "install-report", "commissioning", "commissioning-record",
     }  # fmt: skip
