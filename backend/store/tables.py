@@ -13,7 +13,10 @@ from backend.store import (
     dictionaries,
     dispositions,
     enrolment_tokens,
+    install_records,
     integrity_events,
+    jobs,
+    labels,
     latest,
     ledger,
     mcus,
@@ -23,6 +26,7 @@ from backend.store import (
     quarantine,
     rollups,
     service_keys,
+    vehicles,
 )
 
 METADATA = SQLModel.metadata
@@ -39,7 +43,10 @@ __all__ = [
     "dictionaries",
     "dispositions",
     "enrolment_tokens",
+    "install_records",
     "integrity_events",
+    "jobs",
+    "labels",
     "latest",
     "ledger",
     "mcus",
@@ -49,4 +56,5 @@ __all__ = [
     "quarantine",
     "rollups",
     "service_keys",
+    "vehicles",
 ]
