@@ -303,7 +303,16 @@ class McuBoard:
             "MICROPYPATH": f"{SHIM}:{self.image}",
             "PATH": os.environ.get("PATH", ""),
         }
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+        self._process = self._spawn(env)
+        try:
+            self._peer = self._server.accept()[0]
+        except TimeoutError:
+            self._kill()
+            raise FirmwareError(f"it never spoke: {self._said()}") from None
+        self._pending = b""
+
+    def _spawn(self, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and program
             [str(MICROPYTHON), "-X", f"heapsize={self.heap_kb}k", "-c", self.program],
             cwd=self.state,
             env=env,
@@ -311,12 +320,6 @@ class McuBoard:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        try:
-            self._peer = self._server.accept()[0]
-        except TimeoutError:
-            self._kill()
-            raise FirmwareError(f"it never spoke: {self._said()}") from None
-        self._pending = b""
 
     def _said(self) -> str:
         return self.output[-2_000:].decode(errors="replace")
@@ -326,13 +329,17 @@ class McuBoard:
         if self._process is None:
             return
         self._process.kill()
-        self.output = (self.output + self._process.communicate()[0])[-LINE_BYTES_MAX:]
+        self.output = (self.output + self._last_words(self._process))[-LINE_BYTES_MAX:]
         if self._peer is not None:
             self._peer.close()
         self._process = self._peer = self._wake_us = self._deadline_us = None
-        self.car.coil = self.car.warn = self.linux_on = False
+        self.car.coil = self.car.warn = self.car.lamp = self.linux_on = False
         self.line_in.clear()
         self.line_out.clear()
+
+    def _last_words(self, process: subprocess.Popen[bytes]) -> bytes:
+        """Return what a process said that was killed, and nobody read."""
+        return process.communicate()[0]
 
     def _line(self) -> bytes | None:
         """Return the firmware's next call, None when it hangs or has ended."""
