@@ -12,6 +12,16 @@ def reset_cause():
     return call("reset_cause")
 
 
+def reset():
+    """Begin anew; the simulator ends this process."""
+    call("reset")
+
+
+def unique_id():
+    """Return the chip's own number, 8 bytes."""
+    return binascii.unhexlify(call("unique_id"))
+
+
 class Pin:
     """A pin."""
 
