@@ -28,7 +28,9 @@ class Part(NamedTuple):
     extra: str = "tools"
 
 
-PARTS: Final[dict[str, Part]] = {}
+PARTS: Final[dict[str, Part]] = {
+    "update": Part("firmware_tools.update", "Bundles of releases, and their signed repository."),
+}
 
 
 class _Parts(MutableMapping[str, Any]):
