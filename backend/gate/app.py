@@ -191,7 +191,7 @@ def read_status(gate: Gate) -> Status:
                     since=freeze.since_s,
                     lift_asked_by=freeze.lift_asked_by,
                 )
-                for freeze in gate.records.freezes(at)
+                for freeze in gate.freezes.in_force(at)
             ],
             held=[
                 Held(

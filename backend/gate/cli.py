@@ -41,13 +41,11 @@ from backend.gate.remote import HttpForecasts, HttpLoanSystems, is_loopback
 from backend.gate.store import GateStore, first_broken
 from protocol import strict_cbor
 from protocol.envelope import SoftwareSigner
-from protocol.gate_records import GateRecord, RecordType, sign_gate_record
 from protocol.ids import cose_key_bytes
 from protocol.limits import PACK_BYTES_MAX
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _BACKLOG = 64
-_ID_BYTES = 16
 
 Home = Annotated[Path, typer.Option("--home", envvar="TBOX_GATE_HOME", help="Folder of this gate.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -187,14 +185,19 @@ def lift(
     operator: Annotated[str, typer.Option(help="Who lifts it, as the journal will say.")],
     home: Home = Path("gate-home"),
 ) -> None:
-    """End a freeze whose end a safety officer has asked for by a signed record."""
+    """End a freeze whose end a safety officer has asked for by a signed record.
+
+    The operator is another person than any safety officer, ombuds or lender's officer; where `gate.toml` has
+    `operators`, one of them.
+    """
+    try:
+        freeze_id = bytes.fromhex(freeze)
+    except ValueError as error:
+        raise RefusedError(what=f"{freeze} is not a record id") from error
     found = read_home(home)
     store = GateStore.open(found.store)
     try:
-        freeze_id = bytes.fromhex(freeze)
-        lift_freeze(open_gate(found, store), freeze_id, operator=operator)
-    except ValueError as error:
-        raise RefusedError(what=f"{freeze} is not a record id") from error
+        open_gate(found, store).lift(freeze_id, operator=operator)
     except DocumentRefusedError as error:
         raise RefusedError(what=str(error)) from error
     finally:
@@ -278,25 +281,6 @@ def open_gate(home: GateHome, store: GateStore) -> Gate:
         )
     except BadRequestError as error:
         raise SettingsError(what=f"gate.delegation: {error}") from error
-
-
-def lift_freeze(gate: Gate, freeze_id: bytes, *, operator: str) -> None:
-    """End a freeze by the gate's own signed record.
-
-    Raises:
-        DocumentRefusedError: no such freeze, or no safety officer has asked.
-    """
-    with gate.store.writing() as at:
-        now_s = gate.clock.now_s()
-        asked = gate.records.unfreeze_of(at, freeze_id)
-        record = GateRecord(
-            type=RecordType.LIFT,
-            record_id=gate.random(_ID_BYTES),
-            written_s=now_s,
-            delegation=gate.delegation,
-            body={1: freeze_id, 2: asked, 3: operator},
-        )
-        gate.records.lift(at, freeze_id, sign_gate_record(record, gate.signer), operator, now_s)
 
 
 def _listen(host: str, port: int) -> socket.socket:

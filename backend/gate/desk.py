@@ -18,6 +18,7 @@ from backend.gate.authority import AuthorityBook, AuthorityRefusedError
 from backend.gate.clock_watch import ClockWatch
 from backend.gate.eligibility import Case
 from backend.gate.forms import Answer, Part, Verdict
+from backend.gate.freezes import Freezes
 from backend.gate.logged import LogRef
 from backend.gate.people import People, verify_people
 from backend.gate.ports import Clock
@@ -51,7 +52,7 @@ class Desk:
     ) -> None:
         self.trust, self.packs, self.signer, self.clock = trust, packs, signer, clock
         self.book = AuthorityBook(trust.anchors)
-        self.records = Records(trust, self.book)
+        self.records, self.freezes = Records(trust, self.book), Freezes(trust, self.book)
         self.watch = ClockWatch(clock)
         with suppress(AuthorityRefusedError):
             self.book.take("delegation", trust.delegation)  # of the roots that the settings name …
@@ -68,7 +69,7 @@ class Desk:
     def begin(self, at: Transaction, question: Question) -> tuple[int, list[No]]:
         """Return the time, and what stands first: freezes, the clock, the gate's own delegation."""
         now_s = self.clock.now_s()
-        nos = [*self.records.freeze_nos(at, question.order), *question.nos]
+        nos = [*self.freezes.nos(at, question.order), *question.nos]
         doubt = self.watch.doubt(latest_s=at.mark("latest_s"))
         if doubt is not None:
             nos.append(No(rule=Rule.CLOCK, detail=doubt))

@@ -58,7 +58,7 @@ class Gate:
         self.trust, self.packs, self.signer, self.store = trust, packs, signer, store
         self.clock, self.random = clock, random
         self._desk = Desk(trust=trust, packs=packs, signer=signer, store=store, clock=clock)
-        self.book, self.records = self._desk.book, self._desk.records
+        self.book, self.records, self.freezes = self._desk.book, self._desk.records, self._desk.freezes
         loans_desk = LoanDesk(trust=trust, loans=loans, clock=clock, random=random)
         self._reviewer = Reviewer(self._desk, loans_desk, store)
         self._goer = Goer(self._desk, loans_desk, store, forecasts=forecasts)
@@ -96,3 +96,20 @@ class Gate:
             BadRequestError: not a disposition, or not signed by that key.
         """
         return self._releaser.heard(data, mcu_key)
+
+    def lift(self, freeze_id: bytes, *, operator: str) -> None:
+        """End a freeze whose end a safety officer has asked for.
+
+        Raises:
+            DocumentRefusedError: no such freeze; nobody has asked who may; the operator is none.
+        """
+        with self.store.writing() as at:
+            self.freezes.lift(
+                at,
+                freeze_id,
+                operator=operator,
+                record_id=self.random(16),
+                delegation=self.delegation,
+                signer=self.signer,
+                now_s=self.clock.now_s(),
+            )

@@ -89,6 +89,7 @@ class GateFile(_Table):
     pack_keys: Annotated[list[_CoseKey], Field(min_length=1)]
     counsel_keys: list[_CoseKey] = []
     forecast: str | None = None
+    operators: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +279,7 @@ def _trust(file: GateFile, delegation: bytes) -> Trust:
             for lender in file.lender
         },
         counsel_keys=_keys(file.counsel_keys),
+        operators=None if file.operators is None else frozenset(file.operators),
     )
 
 

@@ -1,9 +1,9 @@
-"""Documents the gate takes in - loan records, freezes, limits, opinions, authority - and what is in force.
+"""Documents the gate takes in - loan records, freezes, limits, opinions, authority - and what they say.
 
 Rules (README §1.16, P-07, P-08, K-05): each is signed by whom its kind asks for, kept as it came, and once.
-FREEZE by any safety officer or ombuds, at once; its end asked by a safety officer and done by the gate's own
-operator, two acts by two people. A limit by the safety officer. An opinion by counsel whose key is pinned. A
-loan record by the lender's integration key; a payment marks that lender's orders of the contract overtaken.
+FREEZE by any safety officer or ombuds, its end asked by a safety officer (`freezes`). A limit by the safety
+officer. An opinion by counsel whose key is pinned. A loan record by the lender's integration key; a payment
+marks that lender's orders of the contract overtaken.
 
 This module signs no order.
 
@@ -14,18 +14,16 @@ Example:
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from backend.gate.authority import AuthorityBook, AuthorityRefusedError
 from backend.gate.breaker import AHEAD_DEMO_S, AHEAD_S, Asked, Limits, limits_at
 from backend.gate.pack import Pack
-from backend.gate.rules import No, Rule
 from backend.gate.store import Transaction
 from backend.gate.trust import Trust
 from protocol.envelope import Kind, Sign1, read_sign1, verify_sign1
 from protocol.errors import ProtocolError, Reject
-from protocol.gate_records import GateRecord, RecordType, Scope, read_gate_record
+from protocol.gate_records import GateRecord, RecordType, read_gate_record
 from protocol.ids import public_key_from_cose
 from protocol.limits import ORDER_BYTES_MAX
 from protocol.loan_facts import LoanRecord, Payment, PaymentState, open_loan_record, read_loan_record
@@ -41,28 +39,6 @@ _SIGNERS: Mapping[RecordType, tuple[Role, ...]] = {
 
 class DocumentRefusedError(Exception):
     """A document is not taken; says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FreezeInForce:
-    """A freeze that has not been lifted.
-
-    Attributes:
-        record_id: 16 bytes.
-        scope: over what; `subject` is its id, None for everything.
-        by: who froze.
-        reason: in their words.
-        since_s: when the gate took it.
-        lift_asked_by: the safety officer who asked for its end; None while nobody has.
-    """
-
-    record_id: bytes
-    scope: Scope
-    subject: bytes | None
-    by: str
-    reason: str
-    since_s: int
-    lift_asked_by: str | None
 
 
 class Records:
@@ -139,65 +115,7 @@ class Records:
             at.log(now_s, f"{record.type.name.lower()} taken", record.record_id, {"by": person})
         return is_new, self._state(at, record)
 
-    def lift(self, at: Transaction, freeze_id: bytes, document: bytes, operator: str, now_s: int) -> None:
-        """End a freeze whose end a safety officer has asked for; `document` is the gate's own record.
-
-        Raises:
-            DocumentRefusedError: no such freeze, or nobody has asked.
-        """
-        found = next((at for at in self.freezes(at) if at.record_id == freeze_id), None)
-        if found is None:
-            raise DocumentRefusedError("no such freeze is in force")
-        if found.lift_asked_by is None:
-            raise DocumentRefusedError("no safety officer has asked for the end of this freeze")
-        record, _ = read_gate_record(document)
-        assert record.type is RecordType.LIFT, "the gate signs lifts itself"
-        at.add_gate_record(
-            record.record_id, kind=int(RecordType.LIFT), at_s=now_s, person=operator, document=document
-        )
-        at.log(now_s, "freeze lifted", freeze_id, {"by": operator, "asked by": found.lift_asked_by})
-
-    def unfreeze_of(self, at: Transaction, freeze_id: bytes) -> bytes:
-        """Return the id of the record that asks for the end of a freeze; zeros while nobody has."""
-        rows = [data for _, _, data in at.gate_records(RecordType.UNFREEZE)]
-        return next((_id(data) for data in rows if _body(data)[1] == freeze_id), bytes(16))
-
     # --- in force -------------------------------------------------------------------------------------------
-
-    def freezes(self, at: Transaction) -> list[FreezeInForce]:
-        """Return the freezes in force, oldest first."""
-        lifted = {_body(data)[1] for _, _, data in at.gate_records(RecordType.LIFT)}
-        asked = {_body(data)[1]: person for _, person, data in at.gate_records(RecordType.UNFREEZE)}
-        found = []
-        for at_s, person, data in at.gate_records(RecordType.FREEZE):
-            record, _ = read_gate_record(data)
-            if record.record_id not in lifted:
-                found.append(
-                    FreezeInForce(
-                        record_id=record.record_id,
-                        scope=Scope(record.body[1]),
-                        subject=record.body[2],
-                        by=person,
-                        reason=record.body[3],
-                        since_s=at_s,
-                        lift_asked_by=asked.get(record.record_id),
-                    )
-                )
-        return found
-
-    def freeze_nos(self, at: Transaction, order: Mapping[int, object]) -> list[No]:
-        """Return the freezes over an order's car."""
-        subjects = {
-            Scope.ALL: None,
-            Scope.LENDER: order[4],
-            Scope.CONTRACT: order[7],
-            Scope.VEHICLE: order[5],
-        }
-        return [
-            No(rule=Rule.FREEZE, detail=f"frozen ({freeze.scope.name}) by {freeze.by}")
-            for freeze in self.freezes(at)
-            if freeze.subject == subjects[freeze.scope]
-        ]
 
     def limits(self, at: Transaction, lender_id: bytes, now_s: int) -> Limits:
         """Return a lender's limits in force."""

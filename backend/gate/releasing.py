@@ -102,7 +102,7 @@ class Releaser:
             bool(facts.flags)
             or bool(facts.pending)
             or facts.due_minor <= coming
-            or bool(self._desk.records.freeze_nos(at, question.order))
+            or bool(self._desk.freezes.nos(at, question.order))
         )
         return (
             [] if is_wanted else [No(rule=Rule.RELEASE, detail="the loan system knows no reason to release")]

@@ -169,7 +169,7 @@ class Reviewer:
         if stored.part is None:
             no = No(rule=Rule.HELD, detail=f"held before, by {stored.rule}: {stored.detail}")
             return self._desk.refuse(at, "asked again for a held order", stored.cmd_hash, [no], now_s)
-        frozen = self._desk.records.freeze_nos(at, read_order(payload))
+        frozen = self._desk.freezes.nos(at, read_order(payload))
         if frozen:
             return self._desk.refuse(at, "asked again while frozen", stored.cmd_hash, frozen, now_s)
         if stored.overtaken_s is not None or stored.ended_s is not None:

@@ -45,6 +45,7 @@ class Trust:
         log: the one log and its witnesses.
         lenders: by lender_id.
         counsel_keys: kid to key of counsel whose opinions count.
+        operators: the gate's register of operators; None when it keeps none.
     """
 
     is_demo: bool
@@ -53,6 +54,7 @@ class Trust:
     log: LogTrust
     lenders: Mapping[bytes, Lender]
     counsel_keys: Mapping[bytes, EllipticCurvePublicKey]
+    operators: frozenset[str] | None = None
 
     def lender_of_key(self, kid: bytes) -> Lender | None:
         """Return the lender whose loan system has a key."""

@@ -246,7 +246,8 @@ class GateWorld:
 
     def enlist(self, name: str, key: str, role: Role, *, person: str, per_day: int = 99) -> None:
         """Have a person delegated to who is not of the story, or another key of one who is."""
-        fields = claims(key, role, (OrderType.LOCK,), person=person) | {-65543: per_day}
+        types = (OrderType.LOCK if role in (Role.MAKER, Role.CHECKER) else OrderType.UNLOCK,)
+        fields = claims(key, role, types, person=person) | {-65543: per_day}
         self.documents = {**self.documents, f"delegation/{name}": delegate(fields)}
         self.enlisted[name] = OrderSigner(signer=published_signer(key), role=role)
 

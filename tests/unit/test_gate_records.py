@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 
 from backend.gate.blocks import ends_at, in_force
-from backend.gate.cli import lift_freeze
+from backend.gate.freezes import Freezes
 from backend.gate.records import DocumentRefusedError
 from backend.gate.store import first_broken
-from protocol.gate_records import GateRecord, RecordType, Scope, sign_gate_record
+from protocol.envelope import Kind
+from protocol.gate_records import GateRecord, RecordType, Scope, open_gate_record, sign_gate_record
 from protocol.loan_facts import Block, BlockEnd, BlockEnding, Flag
+from protocol.orders import Role, sign_document
 from protocol.vectors.keys import published_signer
-from protocol.vectors.orders_story import LENDER_ID, MCU, NOW_S, digest, revocation, signer
+from protocol.vectors.orders_story import LENDER_ID, MCU, NOW_S, PLATFORM, digest, revocation, signer
 from tests.builders.gate import CONTRACT, DAY_S, GateWorld, pack
 
 DOCUMENT = bytes(32)
+GATE = published_signer("gate-1")
 HERE = [(Scope.ALL, None), (Scope.LENDER, LENDER_ID), (Scope.CONTRACT, CONTRACT), (Scope.VEHICLE, MCU.kid)]
 ELSEWHERE = [(Scope.LENDER, bytes(8)), (Scope.CONTRACT, bytes(32)), (Scope.VEHICLE, bytes(32))]
 
@@ -37,7 +40,7 @@ def test_a_freeze_stops_signatures_and_go_tokens_at_once(scope: Scope, subject: 
     assert world.screen(world.order(basis=basis), basis).verdict == "HELD"
     world.gate_record(RecordType.UNFREEZE, {1: freeze, 2: "looked at"})
     assert world.go().verdict == "HELD"  # asked for, and not lifted yet
-    lift_freeze(world.gate, freeze, operator="operator 1")
+    world.gate.lift(freeze, operator="operator 1")
     assert world.gate.review(world.last_request).part == part
     assert world.go().verdict == "GO"
 
@@ -60,13 +63,80 @@ def test_a_freeze_is_lifted_only_when_a_safety_officer_has_asked() -> None:
     world = GateWorld()
     freeze = world.gate_record(RecordType.FREEZE, {1: int(Scope.ALL), 2: None, 3: "a doubt"}, "ombuds")
     with pytest.raises(DocumentRefusedError, match="no safety officer"):
-        lift_freeze(world.gate, freeze, operator="operator 1")
+        world.gate.lift(freeze, operator="operator 1")
     with pytest.raises(DocumentRefusedError, match="may not sign"):
         world.gate_record(RecordType.UNFREEZE, {1: freeze, 2: "I think so"}, "ombuds")
     world.gate_record(RecordType.UNFREEZE, {1: bytes(16), 2: "another"})
     with pytest.raises(DocumentRefusedError, match="no safety officer"):
-        lift_freeze(world.gate, freeze, operator="operator 1")
+        world.gate.lift(freeze, operator="operator 1")
     assert world.lock().rule == "FREEZE"
+
+
+@pytest.mark.parametrize(
+    ("operator", "why"),
+    [
+        ("person safety-1", "asked for it"),
+        ("  Person   SAFETY-1 ", "asked for it"),
+        ("person ombuds-1", "as ombuds"),
+        ("Person Maker-1", "as maker"),
+        ("person checker-1", "as checker"),
+        (" ", "1 to 64"),
+        ("x" * 65, "1 to 64"),
+    ],
+)
+def test_whoever_asked_or_signs_in_another_role_does_not_lift(operator: str, why: str) -> None:
+    world = GateWorld()
+    world.lock()  # maker and checker are known now
+    freeze = world.gate_record(RecordType.FREEZE, {1: int(Scope.ALL), 2: None, 3: "a doubt"}, "ombuds")
+    world.gate_record(RecordType.UNFREEZE, {1: freeze, 2: "looked at"})
+    with pytest.raises(DocumentRefusedError, match=why):
+        world.gate.lift(freeze, operator=operator)
+    assert world.go().rule == "FREEZE"
+    world.gate.lift(freeze, operator="operator 1")
+    assert world.go().verdict == "GO"
+
+
+def test_where_the_gate_keeps_a_register_its_operators_stand_in_it() -> None:
+    world = GateWorld()
+    trust = replace(world.gate.trust, operators=frozenset({"operator 2"}))
+    world.gate.freezes = Freezes(trust, world.gate.book)
+    freeze = world.gate_record(RecordType.FREEZE, {1: int(Scope.ALL), 2: None, 3: "a doubt"})
+    world.gate_record(RecordType.UNFREEZE, {1: freeze, 2: "looked at"})
+    with pytest.raises(DocumentRefusedError, match="not among the operators"):
+        world.gate.lift(freeze, operator="operator 1")
+    world.gate.lift(freeze, operator="operator 2")
+    assert world.lock().verdict == "SIGNED"
+
+
+def test_an_ask_ends_with_the_officer_who_signed_it_and_another_may_ask() -> None:
+    world = GateWorld()
+    world.enlist("safety-2", "checker-2", Role.SAFETY_OFFICER, person="person safety-2")
+    freeze = world.gate_record(RecordType.FREEZE, {1: int(Scope.ALL), 2: None, 3: "a doubt"}, "ombuds")
+    world.gate_record(RecordType.UNFREEZE, {1: freeze, 2: "looked at"})
+    with world.store.writing() as at:
+        fields = {1: 1, 2: PLATFORM, 3: 1, 4: NOW_S, 5: ["person safety-1"]}
+        revoked = sign_document(Kind.REVOCATION, fields, published_signer("online-1"))
+        world.gate.records.take_authority(at, "revocation", revoked, world.clock.now_s())
+        added = world.documents["delegation/safety-2"]
+        world.gate.records.take_authority(at, "delegation", added, world.clock.now_s())
+    with pytest.raises(DocumentRefusedError, match="no safety officer any more"):
+        world.gate.lift(freeze, operator="operator 1")
+    again = world.gate_record(RecordType.UNFREEZE, {1: freeze, 2: "looked at too"}, "safety-2")
+    world.gate.lift(freeze, operator="operator 1")
+    with world.store.writing() as at:
+        _, operator, document = at.gate_records(int(RecordType.LIFT))[0]
+    lifted = open_gate_record(document, {GATE.kid: GATE.public_key}.get)
+    assert (operator, lifted.body) == ("operator 1", {1: freeze, 2: again, 3: "operator 1"})
+
+
+def test_an_ask_from_before_its_freeze_is_none() -> None:
+    world = GateWorld()
+    world.gate_record(RecordType.UNFREEZE, {1: bytes(16), 2: "whatever comes"})
+    world.clock.wait(1)
+    body = {1: int(Scope.ALL), 2: None, 3: "a doubt"}
+    freeze = world.gate_record(RecordType.FREEZE, body, record_id=bytes(16))
+    with pytest.raises(DocumentRefusedError, match="no safety officer has asked"):
+        world.gate.lift(freeze, operator="operator 1")
 
 
 def test_a_freeze_outlives_the_process() -> None:
