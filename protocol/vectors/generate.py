@@ -110,10 +110,14 @@ def _good_example(view: str, subject: str) -> bytes:
             return cose_key_bytes(published_signer(subject).public_key)
         case "sha256":
             return hashlib.sha256(good_messages()[subject]).digest()
-        case "payload" if subject == Kind.COMMISSIONING_RECORD:
-            return record_payload(good_messages()[subject])
         case "payload":
-            return read_sign1(good_messages()[subject], max_bytes=SIGN1_BYTES_MAX).payload
+            message = good_messages()[subject]
+            is_record = subject == Kind.COMMISSIONING_RECORD
+            return (
+                record_payload(message)
+                if is_record
+                else read_sign1(message, max_bytes=SIGN1_BYTES_MAX).payload
+            )
         case "signed":
             return _signed(Kind(subject))
         case "unpacked":
