@@ -2,7 +2,8 @@
 
 Rules:
 - P-256 only. Of a CSR only the public key is taken, after its signature has been checked: names and
-  extensions in it are ignored, since the name is decided by the registry.
+  extensions in it are ignored, since the name is decided by the registry. One misspelling is read, see
+  `csr_encoding`; the hash is always that of the bytes sent.
 - A box's certificate has CN = device id and is for TLS clients only; a server's has the names asked for on
   the command line and is for TLS servers only. Neither can sign certificates; the CA can sign nothing but
   them and the CRL.
@@ -38,6 +39,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from backend.domain.csr_encoding import der_of, without_null
 from backend.domain.refusal import Reason, Refusal
 from protocol.limits import (
     CA_LIFE_DAYS,
@@ -97,7 +99,7 @@ def read_csr(pem: str) -> CertificateRequest | Refusal:
     if len(pem) > CSR_CHARS_MAX:
         return _bad_csr(f"it has more than {CSR_CHARS_MAX} characters")
     try:
-        csr = x509.load_pem_x509_csr(pem.encode())
+        csr, der = _load_csr(pem)
         public_key = csr.public_key()
         if not isinstance(public_key, EllipticCurvePublicKey) or not isinstance(public_key.curve, SECP256R1):
             return _bad_csr("its key is not on P-256")
@@ -105,10 +107,26 @@ def read_csr(pem: str) -> CertificateRequest | Refusal:
             return _bad_csr("its signature does not verify")
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion):
         return _bad_csr("it cannot be read as PKCS#10 in PEM")
-    der = csr.public_bytes(Encoding.DER)
     if der[-len(csr.signature) - 1] != 0:  # unused bits: the same signature, written in another way
         return _bad_csr("its signature is not of whole octets")
     return CertificateRequest(public_key=public_key, der_sha256=hashlib.sha256(der).digest())
+
+
+def _load_csr(pem: str) -> tuple[x509.CertificateSigningRequest, bytes]:
+    """Return a CSR and its DER as it was sent, which is what the box's proof names.
+
+    Raises:
+        ValueError: It cannot be read, not even without a NULL that does not belong there.
+    """
+    try:
+        csr = x509.load_pem_x509_csr(pem.encode())
+    except ValueError:
+        sent = der_of(pem)
+        mended = None if sent is None else without_null(sent)
+        if sent is None or mended is None:
+            raise
+        return x509.load_der_x509_csr(mended), sent
+    return csr, csr.public_bytes(Encoding.DER)
 
 
 def make_authority(
