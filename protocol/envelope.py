@@ -88,6 +88,7 @@ class Kind(StrEnum):
     LOAN_RECORD = "loan-record"
     GATE_RECORD = "gate-record"
     PACK = "pack"
+    FIRMWARE = "firmware"
     WORK_TICKET = "work-ticket"
     INSTALL_COMMAND = "install-command"
     INSTALL_REPORT = "install-report"

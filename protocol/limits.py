@@ -296,6 +296,29 @@ INSTALL_RECORD_BYTES_MAX = 6_144
 LABEL_TEXT_CHARS_MAX = 128
 """Characters of a label's QR text: ours has 66, what a phone scans by mistake may have thousands."""
 
+# --- Firmware of the microcontroller ------------------------------------------------------------------------
+
+FIRMWARE_MANIFEST_BYTES_MAX = 32_768
+"""Bytes of a release's manifest: 45 files take 6 KiB; the board reads it at every start."""
+
+FIRMWARE_FILES_MAX = 128
+"""Files of an image: there are 45."""
+
+FIRMWARE_FILE_BYTES_MAX = 65_536
+"""Bytes of one file of an image: the largest has 9 KiB, and is loaded as a whole."""
+
+FIRMWARE_IMAGE_BYTES_MAX = 524_288
+"""Bytes of an image: two of them and the caches fit what MicroPython leaves of 2 MiB (1,408 KiB)."""
+
+FIRMWARE_SIGNERS_MAX = 8
+"""Keys in a trust file: three officers, and as many again while keys are replaced."""
+
+FIRMWARE_RELEASE_MAX = 2**31 - 1
+"""Largest release number: a MicroPython small integer of a 64-bit host and of a board."""
+
+BOARDS_AT_ONCE_MAX = 32
+"""Boards of one call: a tray; each has a thread and a serial line."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192
@@ -731,3 +754,38 @@ UPDATE_IDS_MAX = 512
 
 UPDATE_FAILED_MAX = 16
 """Releases that a box remembers as failed; it does not try one twice."""
+
+# --- backend: installation ----------------------------------------------------------------------------------
+
+JOB_EVENTS_MAX = 500
+"""Lines of a kind in a job's story: nineteen steps, each done over ten times, and room."""
+
+JOBS_PAGE_MAX = 200
+"""Jobs of one day in one answer: a depot of twenty fitters has some 120."""
+
+JOB_PHOTO_BYTES_MAX = 4_194_304
+"""Bytes of a photo: a phone's picture at 12 megapixels has 3 to 4 MB."""
+
+JOB_WAIT_S_MAX = 25
+"""Seconds that a request for a job's events may wait: below the 30 s at which proxies give up."""
+
+JOB_STREAM_S_MAX = 300
+"""Seconds of one stream of a job's events; the reader comes back and goes on where it was."""
+
+JOB_STREAMS_MAX = 200
+"""Readers that wait for events at once in one process: each asks the database once a second."""
+
+WORKSHOP_DAYS_MAX = 30
+"""Days of workshop mode: a body repair with parts on order; then alarms and rules hold again."""
+
+BENCH_TICKETS_A_DAY_MAX = 12
+"""BENCH tickets of the gate a car and day: three tests, each done over three times."""
+
+BENCH_TICKETS_INSTALLER_DAY_MAX = 120
+"""BENCH tickets an installer and day: ten cars with all their repetitions."""
+
+BINDS_A_DAY_MAX = 3
+"""BIND parts of the gate a car and day: one is needed; torn links may cost one or two."""
+
+BINDS_INSTALLER_DAY_MAX = 20
+"""BIND parts an installer and day: twice what a person fits in one."""
