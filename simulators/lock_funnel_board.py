@@ -32,7 +32,7 @@ class Board:
         self.blobs: dict[str, bytes] = {}
         self.supply, self.is_on, self.is_cranking, self.is_running = SUPPLY_MV, False, False, False
         self.acceleration = "still"
-        self.coil = self.warn = self.linux = False
+        self.coil = self.warn = self.linux = self.lamp = False
         self._count = itertools.count(seed << 32)
 
     def ticks_ms(self) -> int:
@@ -82,6 +82,10 @@ class Board:
     def set_warn(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
         """Switch the buzzer."""
         self.warn = on
+
+    def set_lamp(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
+        """Light the lamp on the box."""
+        self.lamp = on
 
     def wake_linux(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
         """Switch Linux."""

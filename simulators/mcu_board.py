@@ -215,6 +215,8 @@ class McuBoard:
                 self.car.coil = bool(level)
             case pins.WARN:
                 self.car.warn = bool(level)
+            case pins.LAMP:
+                self.car.lamp = bool(level)
             case pins.LINUX:
                 self.linux_on = bool(level)
             case pins.FRAM_CS:

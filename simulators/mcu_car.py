@@ -59,6 +59,7 @@ class CarBody:
         crank_mv: supply while the starter turns.
         coil: level of the coil's pin.
         warn: level of the warning's pin.
+        lamp: level of the lamp's pin.
         engine_runs: it runs.
         starts: how often it has started.
         stops_while_running: how often cranking was cut or the engine went for another reason than the key.
@@ -74,6 +75,7 @@ class CarBody:
     crank_mv: int = CRANK_MV
     coil: bool = False
     warn: bool = False
+    lamp: bool = False
     engine_runs: bool = False
     starts: int = 0
     now_us: int = 0

@@ -33,6 +33,7 @@ class Board:
         self._coil = machine.Pin(pins.COIL, pin_out, value=0)
         self._wdt = machine.WDT(timeout=pins.WATCHDOG_MS)
         self._warn = machine.Pin(pins.WARN, pin_out, value=0)
+        self._lamp = machine.Pin(pins.LAMP, pin_out, value=0)
         self._linux = machine.Pin(pins.LINUX, pin_out, value=0)
         self._ignition = machine.Pin(pins.IGNITION, pin_in)
         self._crank = machine.Pin(pins.CRANK, pin_in)
@@ -123,6 +124,10 @@ class Board:
     def set_warn(self, on):
         """Sound buzzer and lamp."""
         self._warn.value(1 if on else 0)
+
+    def set_lamp(self, on):
+        """Light the lamp on the box."""
+        self._lamp.value(1 if on else 0)
 
     def warn_heard(self):
         """Return whether buzzer and lamp draw current now."""

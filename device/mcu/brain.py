@@ -29,6 +29,7 @@ import hashlib
 from device.mcu import brain_orders, brain_status, brain_timers, intake, provisioning, replies
 from device.mcu.authority import Authority
 from device.mcu.clock import Clock, ticks_after
+from device.mcu.fitting import Fitting, Lamp
 from device.mcu.guard import Guard, Relay
 from device.mcu.interlock_holds import Holds
 from device.mcu.interlock_watch import Watch
@@ -37,10 +38,11 @@ from device.mcu.override import Hand, Override
 from device.mcu.record import Record
 from device.mcu.store import EMPTY, LOST, Store
 from device.mcu.warning import Warnings
-from protocol import strict_cbor
+from protocol import mcu_link, strict_cbor
 from protocol.orders_reader import Device
 from protocol.orders_vocabulary import (
     CODES,
+    COMMISSIONING,
     FAULT,
     FINAL,
     LOCK,
@@ -55,6 +57,7 @@ from protocol.orders_vocabulary import (
 # Kinds of the link.
 HELLO, ORDER, GO, AUTHORITY, CHALLENGE_QUESTION, FACTS, TIME = range(1, 8)
 DISPOSITION_ACK, DISPOSITION_GET, PROVISION, OVERRIDE_CODE = range(8, 12)
+PART_QUESTION, INDICATE, PART = mcu_link.PART_QUESTION, mcu_link.INDICATE, mcu_link.PART
 STATUS, DISPOSITION, CHALLENGE, GO_REQUEST, LINK_CODE, EVENT = range(0x81, 0x87)
 
 OUTGOING_MAX = 32  # messages to the agent; older ones go, dispositions are asked for again
@@ -91,7 +94,9 @@ class Brain:
         self.is_coil_on = False
         self._holds_start = False  # a LOCKED that is written: only then may the coil act
         self.ignition = self.crank = self.engine = self.supply_mv = self.sensed = None
-        self.is_pressed = self.is_warning = self.is_linux_on = False
+        self.button = self.accel = None
+        self.lamp, self.lamp_shows = Lamp(), (False, False)
+        self.is_pressed = self.is_warning = self.is_linux_on = self.asks_back = False
         self.armed_tick = self.armed_again_tick = None
         self.wait, self.readings = "OK", []
         self.bench_until = None
@@ -138,6 +143,7 @@ class Brain:
         self.authority = Authority(self.board, record, self.verify, self.feed)
         self.watch, self.guard, self.relay = Watch(self.floors), Guard(self.floors), Relay(self.floors)
         self.hand = Hand(self.floors)
+        self.fitting = Fitting(record.fitting)
         self.holds = Holds(self.floors, record.holds)
         self.warnings = Warnings(self.floors, record.warnings)
         self.lease = None if record.lease is None else Lease(self.floors, 0, None, record.lease)
@@ -228,11 +234,14 @@ class Brain:
         self.tick = self._first_tick + (now_ms - self._ms) // 1000
         self.ignition, self.crank, self.engine = board.ignition(), board.crank(), board.engine_running()
         self.supply_mv, self.sensed = board.supply_mv(), board.relay_sensed()
-        if self.hand.feed(self.tick, board.button(), self.ignition):
+        self.button, self.accel = board.button(), board.accel()
+        if self.hand.feed(self.tick, self.button, self.ignition):
             self.is_pressed = True  # until the timers come to it
+        if self.fitting.asks_back(now_ms, self.button, self.ignition, self.floors.SERVICE_S):
+            self.asks_back = True
         age_s = None if self.facts_tick is None else self.tick - self.facts_tick
         self.watch.feed(
-            self.tick, self.ignition, self.crank, self.engine, board.accel(), self.supply_mv, self.sensed,
+            self.tick, self.ignition, self.crank, self.engine, self.accel, self.supply_mv, self.sensed,
             self.facts, age_s,
         )  # fmt: skip
         lock = self.record.open[LOCK]
@@ -241,7 +250,13 @@ class Brain:
             state, self.tick, self.ignition, self.crank, self.engine, self.watch.moving,
             self.watch.cycle.ended, provisioning.start_type(self.record), self.supply_mv,
         )  # fmt: skip
-        self._set_coil(wants or brain_timers.is_bench(self))
+        is_bench = brain_timers.is_bench(self)
+        if self.record.mode == COMMISSIONING:
+            wires = (self.ignition, self.crank, self.engine, self.button)
+            if not self.fitting.look(now_ms, wires, is_bench and self.is_coil_on, self.sensed):
+                self.bench_until, is_bench = self.tick, False
+                self.event("BENCH_ENGINE_STOPPED", None)
+        self._set_coil(wants or is_bench)
 
     def _set_coil(self, on):
         if on != self.is_coil_on:
@@ -327,6 +342,7 @@ class Brain:
         record.lease = None if self.lease is None else self.lease.dump()
         record.override = None if self.override is None else self.override.dump()
         record.warnings, record.holds = self.warnings.dump(), self.holds.dump()
+        record.fitting, self.fitting.is_new = self.fitting.dump(), False
         self.is_dirty = False
         body = record.dump()
         if not self.store.save(body) and not self.store.save(body):

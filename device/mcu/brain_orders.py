@@ -15,11 +15,12 @@ Example:
     10
 """
 
-from device.mcu import brain_status, brain_timers, intake, provisioning, replies, time_keys
+from device.mcu import brain_status, brain_timers, fitting, intake, provisioning, replies, time_keys
 from device.mcu.authority import KINDS
 from device.mcu.override import OPENED, Override
 from device.mcu.record import Open
 from protocol import cose_sign, orders_payload, orders_reader, strict_cbor
+from protocol.mcu_link import INDICATE, PART_QUESTION
 from protocol.orders_authority import PLATFORM, lender_issuer
 from protocol.orders_forms import NO_GO_VERDICT
 from protocol.orders_vocabulary import (
@@ -79,6 +80,11 @@ def take(brain, kind, body, is_release):
         _code(brain, body)
     elif kind in (_ACK, _GET):
         _dispositions(brain, kind, body)
+    elif kind == PART_QUESTION:
+        fitting.answer_part(brain, body)
+    elif kind == INDICATE:
+        if not brain.lamp.take(_map(body), brain.board.ticks_ms()):
+            brain.count("indications_refused")
     elif kind == 1:
         brain.status_tick = None  # HELLO: say STATUS at once
         for message in brain.replies.since(0):
@@ -201,6 +207,7 @@ def _accept(brain, answer, names, body):
     elif order_type == BENCH:
         ticket = orders_payload.read_document("ticket", cose_sign.read_sign1(order[25])[2])
         brain.bench_until = ticket_end + ticket[5]
+        brain.fitting.begin(order[2])
     elif order_type == QUERY:
         for message in brain.replies.since(record.disp_seq):
             brain.send(_DISPOSITION, message)
@@ -230,6 +237,7 @@ def _bind(brain, order):
     record.mode = ACTIVE if is_assessed and record.latched is None else MONITOR
     kept = (PLATFORM, lender_issuer(order[4]))
     record.roots = {issuer: root for issuer, root in record.roots.items() if issuer in kept}
+    brain.fitting.bound_tick = brain.tick
 
 
 def _decommission(brain):

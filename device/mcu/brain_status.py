@@ -4,7 +4,8 @@ Rules: STATUS is unsigned and for carrying and display: {1: 1, 2: mcu_id, 3: epo
 4: mode, 5: state of the open LOCK, else of the last LOCK or WARN, 6: cmd_id of the open order or null, 7:
 tick, 8: heads, 9: prev, 10: [number, hash] of the last disposition or null, 11: nonce of a wanted signed time
 or null, 12: counters, 13: [firmware, is demo], 14: hashes of delegations wanted, 15: code for which an order
-waits, 16: coil commanded, 17: relay sensed}. A disposition that the agent has not acknowledged is sent again
+waits, 16: coil commanded, 17: relay sensed, 18: inputs and, once there was a bench, 19: benches as
+`protocol.mcu_link` says}. A disposition that the agent has not acknowledged is sent again
 now and then.
 
 It has no annotations, see `strict_cbor`.
@@ -61,7 +62,11 @@ def status(brain):
         15: CODES.index(brain.wait),
         16: brain.is_coil_on,
         17: _bit(brain.sensed),
-    }
+        18: [brain.supply_mv, _bit(brain.ignition), _bit(brain.crank), _bit(brain.engine), brain.accel,
+             _bit(brain.button)],
+    }  # fmt: skip
+    if brain.fitting.benches:
+        fields[19] = brain.fitting.benches
     return strict_cbor.dumps(fields)
 
 

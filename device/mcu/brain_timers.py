@@ -15,7 +15,7 @@ Example:
     (86400, 60)
 """
 
-from device.mcu import interlock, replies
+from device.mcu import fitting, interlock, replies
 from protocol.orders_forms import OVERRIDE_S_MIN
 from protocol.orders_vocabulary import (
     ACCEPTED_PENDING,
@@ -31,6 +31,7 @@ from protocol.orders_vocabulary import (
     LIFE_ENDED,
     LOCK,
     LOCKED,
+    MONITOR,
     NO_GO,
     OVERRIDDEN,
     PARKED_WARNED,
@@ -90,6 +91,7 @@ def run(brain):
     _renew(brain)
     _lock(brain)
     _bench(brain)
+    _fit(brain)
     _wake(brain)
 
 
@@ -366,6 +368,25 @@ def _bench(brain):
     if brain.bench_until is not None and not is_bench(brain):
         brain.bench_until = None
         brain.event("BENCH_ENDED", None)
+        brain.is_dirty = True  # what was seen in it
+
+
+def _fit(brain):
+    """Serve the fitter: the way back, the lamp, and what a new sight is worth writing."""
+    asks_back, brain.asks_back = brain.asks_back, False
+    if asks_back and brain.record.mode == MONITOR:
+        fitting.go_back(brain)
+    brain.is_dirty = brain.is_dirty or (brain.fitting.is_new and brain.record.provision is not None)
+    if brain.is_warning:
+        brain.lamp.end()
+    is_lit = brain.lamp.level(brain.board.ticks_ms())
+    may_sound = brain.ignition is True or brain.record.mode == COMMISSIONING
+    shows = (is_lit, is_lit and brain.lamp.sounds and may_sound)
+    if shows != brain.lamp_shows:
+        brain.board.set_lamp(is_lit)
+        if shows[1] != brain.lamp_shows[1] and not brain.is_warning:
+            brain.board.set_warn(shows[1])
+        brain.lamp_shows = shows
 
 
 # --- Linux --------------------------------------------------------------------------------------------------

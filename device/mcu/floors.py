@@ -84,3 +84,6 @@ TRY_EVERY_S = 900  # after those, for ever: never a permanent lock-out
 
 WATCHDOG_RESETS_MAX = 3  # this many within the span below: released, and MONITOR until service
 WATCHDOG_SPAN_S = 600
+SERVICE_S = (
+    10  # the button, with the ignition off: twice as long as an emergency start, so nobody does it unawares
+)

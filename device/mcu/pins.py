@@ -28,6 +28,7 @@ BUTTON = 9  # emergency start, to ground
 COIL = 10
 RELAY_CLOSED, RELAY_OPEN = 11, 12  # second contact: high at rest; high while the coil is pulled in
 WARN, WARN_SENSE = 13, 14  # buzzer and lamp; their current
+LAMP = 25  # on the box itself: for whoever fits or looks for it
 LINUX = 15  # supply switch of the Linux board
 
 SUPPLY = 26  # ADC0

@@ -22,6 +22,8 @@ from protocol.orders_vocabulary import COMMISSIONING, LOCK, NONE, RENEW, WARN
 VERSION = 1
 DONE_MAX = 64  # cmd_ids whose answer is kept (command-authority §4.9)
 
+_FITTING = 29  # a record of the firmware before has none
+
 # Plain values of the record by key; open orders, roots and version stand in `dump`.
 _PLAIN = (
     (2, "tick"),
@@ -49,6 +51,7 @@ _PLAIN = (
     (26, "checkpoint"),
     (27, "last_state"),
     (28, "time_keys"),
+    (_FITTING, "fitting"),
 )
 _DEPTH = 8
 
@@ -86,7 +89,8 @@ class Record:
     unacknowledged), lease, override, warnings, holds (as their classes dump them), resets (ticks of watchdog
     resets), latched (text of the fault that ended service, or None), warned_since ([episode, tick first
     heard] or None), checkpoint ([origin, size, root] of the log, by the gate of the last order accepted, or
-    None), last_state (of the last order of class A that was open), time_keys (see `time_keys`).
+    None), last_state (of the last order of class A that was open), time_keys (see `time_keys`),
+    fitting (as `Fitting` dumps it, or None).
     """
 
     def __init__(self):
@@ -101,6 +105,7 @@ class Record:
         self.lease = self.override = self.warnings = self.holds = self.latched = self.warned_since = None
         self.checkpoint, self.last_state = None, NONE
         self.time_keys = []
+        self.fitting = None
 
     def dump(self):
         """Return the record's bytes."""
@@ -143,6 +148,7 @@ class Record:
 
 
 def _loaded(fields):
+    fields.setdefault(_FITTING, None)
     if fields[1] != VERSION or len(fields) != len(_PLAIN) + 3:
         return None
     record = Record()

@@ -29,6 +29,11 @@ def sign1(kind, fields, key):
     """Return a COSE_Sign1 by D1 over a document's fields."""
     payload = strict_cbor.dumps(fields)
     orders_payload.read_document(kind, payload)  # what is signed is what others read
+    return seal(kind, payload, key)
+
+
+def seal(kind, payload, key):
+    """Return a COSE_Sign1 by D1 over a payload as it is."""
     protected = strict_cbor.dumps({cose_sign.ALG: cose_sign.ESP256, cose_sign.KID: key.kid})
     covered = strict_cbor.dumps(["Signature1", protected, cose_sign.external_aad(kind), payload])
     return cose_sign.TAG_SIGN1 + strict_cbor.dumps([protected, {}, payload, key.sign(covered)])

@@ -84,7 +84,7 @@ class Board:
         self.cause = "power"
         self.slots: list[bytes | None] = [None, None]
         self.blobs: dict[str, bytes] = {}
-        self.coil = self.warn = self.linux = False
+        self.coil = self.warn = self.linux = self.lamp = False
         self.stuck: bool | None = None
         self.refuses_writes = False
         self.cut_after: int | None = None
@@ -160,6 +160,11 @@ class Board:
         """Switch the buzzer."""
         self._call()
         self.warn = on
+
+    def set_lamp(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
+        """Light the lamp on the box."""
+        self._call()
+        self.lamp = on
 
     def wake_linux(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
         """Switch Linux."""

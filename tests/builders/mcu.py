@@ -93,7 +93,7 @@ class FakeBoard:
         self.blobs: dict[str, bytes] = {}
         self.supply, self.is_on, self.is_cranking, self.is_running = 12_600, False, False, False
         self.is_pressed, self.acceleration = False, "still"
-        self.coil = self.warn = self.linux = False
+        self.coil = self.warn = self.linux = self.lamp = False
         self.sensed_stuck: bool | None = None
         self.hears = True
         self.calls = 0
@@ -159,6 +159,10 @@ class FakeBoard:
     def set_warn(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
         self._call()
         self.warn = on
+
+    def set_lamp(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
+        self._call()
+        self.lamp = on
 
     def wake_linux(self, on: bool) -> None:  # noqa: FBT001 - the board's interface
         self._call()

@@ -50,6 +50,7 @@ class Board:
     def warn_heard(self): return self.warn
     def set_coil(self, on): self.coil = on
     def set_warn(self, on): self.warn = on
+    def set_lamp(self, on): self.lamp = on
     def wake_linux(self, on): pass
     def feed(self): pass
     def random(self, count):
