@@ -9,7 +9,8 @@ Example:
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
@@ -17,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from backend.gate.asking import BadRequestError
+from backend.gate.events import Dropped
 from backend.gate.forms import (
     Answer,
     Disposition,
@@ -59,14 +61,15 @@ def create_gate_app(gate: Gate, *, token: str) -> FastAPI:
             raise _UnauthorisedError
 
     app = FastAPI(title="T-Box policy gate", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(_orders(gate), dependencies=[Depends(check_token)])
+    dropped: Counter[Dropped] = Counter()
+    app.include_router(_orders(gate, dropped), dependencies=[Depends(check_token)])
     app.include_router(_documents(gate), dependencies=[Depends(check_token)])
     app.include_router(_freezing(gate))
-    _add_problems(app)
+    _add_problems(app, dropped)
     return app
 
 
-def _orders(gate: Gate) -> APIRouter:
+def _orders(gate: Gate, dropped: Mapping[Dropped, int]) -> APIRouter:
     router = APIRouter()
 
     @router.post("/screen")
@@ -91,7 +94,7 @@ def _orders(gate: Gate) -> APIRouter:
 
     @router.get("/status")
     def status() -> Status:
-        return read_status(gate)
+        return read_status(gate, dropped)
 
     @router.post("/dispositions")
     def dispositions(request: Disposition) -> Recorded:
@@ -170,8 +173,13 @@ def read_releases(gate: Gate) -> Releases:
         )
 
 
-def read_status(gate: Gate) -> Status:
-    """Return how a gate stands."""
+def read_status(gate: Gate, dropped: Mapping[Dropped, int] | None = None) -> Status:
+    """Return how a gate stands.
+
+    Args:
+        gate: which.
+        dropped: what its HTTP side has dropped since it began; None where it has none.
+    """
     now_s = gate.clock.now_s()
     with gate.store.writing() as at:
         seq, head = at.head()
@@ -204,38 +212,43 @@ def read_status(gate: Gate) -> Status:
             ],
             journal=seq,
             head=head.hex(),
-            counters=at.events(),
+            counters=at.events() | {name.value: count for name, count in (dropped or {}).items()},
         )
 
 
 _HELD_SHOWN_S = 2_592_000  # 30 days, as long as an episode
 
 
-def _add_problems(app: FastAPI) -> None:
+def _add_problems(app: FastAPI, dropped: Counter[Dropped]) -> None:
     @app.middleware("http")
     async def bound(request: Request, send: _Send) -> Response:
         length = request.headers.get("content-length", "")
         is_bounded = "transfer-encoding" not in request.headers and length.isdecimal()
         if request.method == "POST" and not (is_bounded and int(length) <= PAYLOAD_BYTES_MAX):
+            dropped[Dropped.TOO_LARGE] += 1
             return _problem(413, f"a body of at most {PAYLOAD_BYTES_MAX} bytes, with its length")
         return await send(request)
 
     @app.exception_handler(RequestValidationError)
-    def unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def unreadable(_: Request, error: RequestValidationError) -> JSONResponse:
+        dropped[Dropped.UNREADABLE] += 1
         where = "; ".join(f"{'.'.join(map(str, at['loc']))}: {at['msg']}" for at in error.errors())
         return _problem(422, where)
 
     @app.exception_handler(BadRequestError)
-    def bad_request(_: Request, error: BadRequestError) -> JSONResponse:
+    async def bad_request(_: Request, error: BadRequestError) -> JSONResponse:
+        dropped[Dropped.UNREADABLE] += 1
         return _problem(422, str(error))
 
     @app.exception_handler(DocumentRefusedError)
-    def refused(_: Request, error: DocumentRefusedError) -> JSONResponse:
+    async def refused(_: Request, error: DocumentRefusedError) -> JSONResponse:
+        dropped[Dropped.DOCUMENT_REFUSED] += 1
         return _problem(409, str(error))
 
     @app.exception_handler(_UnauthorisedError)
-    def unauthorised(_: Request, error: _UnauthorisedError) -> JSONResponse:
+    async def unauthorised(_: Request, error: _UnauthorisedError) -> JSONResponse:
         del error
+        dropped[Dropped.UNAUTHORISED] += 1
         return _problem(401, "Authorization: Bearer and the content of the gate's token file")
 
 

@@ -25,6 +25,7 @@ from backend.errors import BackendError, RefusedError, SettingsError
 from backend.gate.app import create_gate_app, read_status
 from backend.gate.asking import BadRequestError
 from backend.gate.clock_watch import SystemClock
+from backend.gate.events import Event
 from backend.gate.gate import Gate
 from backend.gate.home import (
     GateHome,
@@ -214,7 +215,7 @@ def accept_clock(*, home: Home = Path("gate-home")) -> None:
         with store.writing() as at:
             before = at.mark("latest_s")
             at.set_mark("latest_s", now_s)
-            at.log(now_s, "clock accepted", b"", {"before": before})
+            at.log(now_s, Event.CLOCK_ACCEPTED, b"", {"before": before})
     finally:
         store.close()
     typer.echo(f"from {_text(before)} to {_text(now_s)}")

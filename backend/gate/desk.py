@@ -17,6 +17,7 @@ from backend.gate.asking import BadRequestError, Question
 from backend.gate.authority import AuthorityBook, AuthorityRefusedError
 from backend.gate.clock_watch import ClockWatch
 from backend.gate.eligibility import Case
+from backend.gate.events import Event
 from backend.gate.forms import Answer, Part, Verdict
 from backend.gate.freezes import Freezes
 from backend.gate.logged import LogRef
@@ -172,7 +173,7 @@ class Desk:
     def answer(
         self,
         at: Transaction,
-        event: str,
+        event: Event,
         question: Question,
         nos: Sequence[No],
         otherwise: Verdict,
@@ -195,7 +196,7 @@ class Desk:
         verdict = otherwise if token is not None or otherwise is Verdict.HELD else None
         return no_answer(first, verdict=verdict, facts=facts, token=token, delegation=self.trust.delegation)
 
-    def refuse(self, at: Transaction, event: str, subject: bytes, nos: Sequence[No], now_s: int) -> Answer:
+    def refuse(self, at: Transaction, event: Event, subject: bytes, nos: Sequence[No], now_s: int) -> Answer:
         """Journal and return a no."""
         first = sorted(nos, key=lambda no: no.rule)
         at.log(now_s, event, subject, {"nos": listed(first)})

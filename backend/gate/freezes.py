@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from backend.gate.authority import AuthorityBook
+from backend.gate.events import Event
 from backend.gate.records import DocumentRefusedError
 from backend.gate.rules import No, Rule
 from backend.gate.store import Transaction
@@ -154,7 +155,7 @@ class Freezes:
             person=operator,
             document=sign_gate_record(record, signer),
         )
-        at.log(now_s, "freeze lifted", freeze_id, {"by": operator, "asked by": ask.person})
+        at.log(now_s, Event.FREEZE_LIFTED, freeze_id, {"by": operator, "asked by": ask.person})
 
     def _ask_that_counts(self, freeze: FreezeInForce, now_s: int) -> Ask:
         """Return the last ask of a person who is a safety officer now."""

@@ -17,6 +17,7 @@ from backend.gate.breaker import LEASE_S_MAX
 from backend.gate.car import open_by_car
 from backend.gate.desk import Desk
 from backend.gate.eligibility import judge
+from backend.gate.events import Event
 from backend.gate.forms import Answer, GoRequest, Verdict
 from backend.gate.ports import Forecasts
 from backend.gate.rules import FOR_GOOD, No, Rule
@@ -53,7 +54,7 @@ class Goer:
                 rule=Rule.SIGNED_ORDER, detail=asked if isinstance(asked, str) else "no order of this gate"
             )
             with self._store.writing() as at:
-                return self._desk.refuse(at, "go refused", name, [no], self._desk.clock.now_s())
+                return self._desk.refuse(at, Event.GO_REFUSED, name, [no], self._desk.clock.now_s())
         question = self._loans.ask(stored.payload, Purpose.GO)
         with self._store.writing() as at:
             fresh = at.order(name)
@@ -80,7 +81,7 @@ class Goer:
         nos += case if isinstance(case, list) else _without_life(judge(case), stored, now_s)
         is_for_good = any(no.rule in FOR_GOOD for no in nos)
         if nos and not is_for_good:
-            return self._desk.answer(at, "go refused", question, nos, Verdict.REFUSED, now_s)
+            return self._desk.answer(at, Event.GO_REFUSED, question, nos, Verdict.REFUSED, now_s)
         facts = question.facts.digest if question.facts is not None else bytes(32)
         air = None if place is None or nos else self._forecasts.next_12_h((place[0], place[1]), now_s)
         token = sign_document(
@@ -99,9 +100,9 @@ class Goer:
             self._desk.signer,
         )
         if nos:
-            return self._desk.answer(at, "no go", question, nos, Verdict.NO_GO, now_s, token=token)
+            return self._desk.answer(at, Event.NO_GO, question, nos, Verdict.NO_GO, now_s, token=token)
         at.mark_gone(stored.cmd_hash, now_s)
-        at.log(now_s, "go", stored.cmd_hash, {"facts": facts, "chal2": asked[4]})
+        at.log(now_s, Event.GO, stored.cmd_hash, {"facts": facts, "chal2": asked[4]})
         return Answer(
             verdict=Verdict.GO,
             rules=list(stored.rules),

@@ -18,6 +18,7 @@ from typing import Any
 
 from backend.gate.authority import AuthorityBook, AuthorityRefusedError
 from backend.gate.breaker import AHEAD_DEMO_S, AHEAD_S, Asked, Limits, limits_at
+from backend.gate.events import Event
 from backend.gate.pack import Pack
 from backend.gate.store import Transaction
 from backend.gate.trust import Trust
@@ -62,7 +63,7 @@ class Records:
         digest = hashlib.sha256(data).digest()
         at.add_authority(digest, kind=kind, at_s=now_s, document=data)  # also what a lost commit left known
         if is_new:
-            at.log(now_s, f"{kind} taken", digest, {})
+            at.log(now_s, Event(f"{kind} taken"), digest, {})
         return is_new, "in force"
 
     def take_loan_record(self, at: Transaction, data: bytes, now_s: int) -> tuple[bool, str]:
@@ -88,7 +89,7 @@ class Records:
             raise DocumentRefusedError(f"loan record: {error}") from error
         if not is_new:
             return False, "known"
-        at.log(now_s, "loan record taken", record.record_id, {"kind": type(record.body).__name__})
+        at.log(now_s, Event.LOAN_RECORD_TAKEN, record.record_id, {"kind": type(record.body).__name__})
         is_payment = isinstance(record.body, Payment) and record.body.state is not PaymentState.REVERSED
         overtaken = is_payment and at.mark_overtaken(lender.lender_id, record.contract_ref, now_s)
         return True, f"{overtaken} orders to release" if overtaken else "kept"
@@ -112,7 +113,7 @@ class Records:
         except (ProtocolError, ValueError) as error:
             raise DocumentRefusedError(f"gate record: {error}") from error
         if is_new:
-            at.log(now_s, f"{record.type.name.lower()} taken", record.record_id, {"by": person})
+            at.log(now_s, Event(f"{record.type.name.lower()} taken"), record.record_id, {"by": person})
         return is_new, self._state(at, record)
 
     # --- in force -------------------------------------------------------------------------------------------

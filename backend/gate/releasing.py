@@ -17,6 +17,7 @@ from backend.gate.answers import signed_answer
 from backend.gate.asking import BadRequestError, LoanDesk, Question, read_order
 from backend.gate.car import open_by_car
 from backend.gate.desk import Desk
+from backend.gate.events import Event
 from backend.gate.forms import Answer, ReleaseRequest
 from backend.gate.rules import No, Rule
 from backend.gate.store import GateStore, Transaction
@@ -53,10 +54,10 @@ class Releaser:
             now_s = self._desk.clock.now_s()
             nos = [] if question is None else self._release_nos(at, question)
             if nos:
-                return self._desk.refuse(at, "release refused", cmd_hash(payload), nos, now_s)
+                return self._desk.refuse(at, Event.RELEASE_REFUSED, cmd_hash(payload), nos, now_s)
             part = sign_part(SignKind.COMMAND, payload, self._desk.as_signer())
             at.mark_overtaken(order[4], order[7], now_s)
-            at.log(now_s, "release signed", cmd_hash(payload), {"type": OrderType(order[3]).name})
+            at.log(now_s, Event.RELEASE_SIGNED, cmd_hash(payload), {"type": OrderType(order[3]).name})
             return signed_answer(part, (Rule.LENDER, Rule.RELEASE), delegation=self._desk.trust.delegation)
 
     def heard(self, data: bytes, mcu_key: bytes) -> tuple[bool, str]:
@@ -77,7 +78,7 @@ class Releaser:
             if is_over:
                 now_s = self._desk.clock.now_s()
                 at.mark_ended(at_s=now_s, cmd_hash=found[4])
-                at.log(now_s, "order over", found[4], {"state": found[9], "code": found[10]})
+                at.log(now_s, Event.ORDER_OVER, found[4], {"state": found[9], "code": found[10]})
             return is_over, "over" if is_over else "noted"
 
     def _payment(self, order: Mapping[int, Any], record: str | None) -> LoanRecord | None:

@@ -20,6 +20,7 @@ from backend.gate.breaker import LEASE_S_MAX
 from backend.gate.car import car_no, judge_challenge
 from backend.gate.desk import Desk
 from backend.gate.eligibility import judge
+from backend.gate.events import Event
 from backend.gate.forms import Answer, ReviewRequest, ScreenRequest, Verdict
 from backend.gate.logged import LogRef, Proof, log_ref_of
 from backend.gate.pack import GAP_S_MIN, Pack
@@ -55,7 +56,7 @@ class Reviewer:
             case = self._desk.case(at, question, to_bytes(request.basis), people, now_s)
             nos += case if isinstance(case, list) else judge(case)
             nos += self._locked_nos(at, question, now_s)
-            return self._desk.answer(at, "screened", question, nos, Verdict.ELIGIBLE, now_s)
+            return self._desk.answer(at, Event.SCREENED, question, nos, Verdict.ELIGIBLE, now_s)
 
     def review(self, request: ReviewRequest) -> Answer:
         """Sign an order that people have signed, or say why not."""
@@ -92,7 +93,7 @@ class Reviewer:
         challenge = self._challenge(at, request, question)
         nos += [no for no in (log_ref, challenge) if isinstance(no, No)]
         if nos or isinstance(case, list) or isinstance(log_ref, No) or isinstance(challenge, No):
-            return self._desk.answer(at, "review refused", question, nos, Verdict.REFUSED, now_s)
+            return self._desk.answer(at, Event.REVIEW_REFUSED, question, nos, Verdict.REFUSED, now_s)
         nos, window = self._breaker_nos(at, question, people, now_s)
         passed = PASSED[question.type]
         part = sign_part(
@@ -110,13 +111,13 @@ class Reviewer:
         if any(no.rule in HOLDS for no in nos) and refused is None:
             return self._hold(at, kept, nos, question, now_s)
         if nos:
-            return self._desk.answer(at, "review refused", question, nos, Verdict.REFUSED, now_s)
+            return self._desk.answer(at, Event.REVIEW_REFUSED, question, nos, Verdict.REFUSED, now_s)
         assert question.facts is not None, "an order without facts is refused above"
         at.add_order(_with_part(kept, part, passed))
         at.add_signers(question.hash, [cose_sign.Signer(*given).delegation for given in parts])
         at.log(
             now_s,
-            "signed",
+            Event.SIGNED,
             question.hash,
             {
                 "type": question.type.name,
@@ -146,10 +147,10 @@ class Reviewer:
             if question.facts is not None and Flag.PAID_OFF not in question.facts.flags:
                 nos.append(No(rule=Rule.RELEASE, detail="the loan is not paid off"))
             if nos:
-                return self._desk.refuse(at, "decommission refused", question.hash, nos, now_s)
+                return self._desk.refuse(at, Event.DECOMMISSION_REFUSED, question.hash, nos, now_s)
             part = sign_part(SignKind.COMMAND, payload, self._desk.as_signer())
             at.mark_overtaken(question.lender.lender_id, question.order[7], now_s)
-            at.log(now_s, "decommission signed", question.hash, {})
+            at.log(now_s, Event.DECOMMISSION_SIGNED, question.hash, {})
             return signed_answer(
                 part,
                 (Rule.LENDER, Rule.SIGNERS, Rule.RELEASE),
@@ -168,14 +169,14 @@ class Reviewer:
         now_s = self._desk.clock.now_s()
         if stored.part is None:
             no = No(rule=Rule.HELD, detail=f"held before, by {stored.rule}: {stored.detail}")
-            return self._desk.refuse(at, "asked again for a held order", stored.cmd_hash, [no], now_s)
+            return self._desk.refuse(at, Event.ASKED_AGAIN_HELD, stored.cmd_hash, [no], now_s)
         frozen = self._desk.freezes.nos(at, read_order(payload))
         if frozen:
-            return self._desk.refuse(at, "asked again while frozen", stored.cmd_hash, frozen, now_s)
+            return self._desk.refuse(at, Event.ASKED_AGAIN_FROZEN, stored.cmd_hash, frozen, now_s)
         if stored.overtaken_s is not None or stored.ended_s is not None:
             no = No(rule=Rule.LIFE, detail="the order is over: it was paid, released or answered since")
-            return self._desk.refuse(at, "asked again when over", stored.cmd_hash, [no], now_s)
-        at.log(now_s, "asked again", stored.cmd_hash, {})
+            return self._desk.refuse(at, Event.ASKED_AGAIN_OVER, stored.cmd_hash, [no], now_s)
+        at.log(now_s, Event.ASKED_AGAIN, stored.cmd_hash, {})
         return signed_answer(
             stored.part, [Rule(number) for number in stored.rules], delegation=self._desk.trust.delegation
         )
@@ -274,7 +275,7 @@ class Reviewer:
     ) -> Answer:
         """Keep an order unsigned for good, and show it."""
         at.add_order(_held(order, nos))
-        return self._desk.answer(at, "held", question, nos, Verdict.HELD, now_s)
+        return self._desk.answer(at, Event.HELD, question, nos, Verdict.HELD, now_s)
 
 
 def _with_part(order: StoredOrder, part: tuple[bytes, bytes], rules: Sequence[Rule]) -> StoredOrder:

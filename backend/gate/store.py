@@ -7,7 +7,7 @@ among processes by SQLite. This module decides nothing.
 
 Example:
     >>> with GateStore.open(":memory:").writing() as at:
-    ...     at.log(10, "opened", b"", {})
+    ...     at.log(10, Event.CLOCK_ACCEPTED, b"", {})
     1
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from backend.gate.breaker import Signed
+from backend.gate.events import Event
 from protocol import strict_cbor
 from protocol.orders import OrderType
 
@@ -123,14 +124,15 @@ class Transaction:
 
     # --- journal --------------------------------------------------------------------------------------------
 
-    def log(self, at_s: int, event: str, subject: bytes, body: Mapping[str, object]) -> int:
+    def log(self, at_s: int, event: Event, subject: bytes, body: Mapping[str, object]) -> int:
         """Append a line and return its number."""
         row = self._db.execute("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
         seq, before = (row[0] + 1, row[1]) if row else (1, FIRST_HASH)
         encoded = bytes(strict_cbor.dumps(dict(body)))
-        digest = line_hash(before, seq, at_s, event, subject, encoded)
+        digest = line_hash(before, seq, at_s, event.value, subject, encoded)
         self._db.execute(
-            "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", (seq, at_s, event, subject, encoded, digest)
+            "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)",
+            (seq, at_s, event.value, subject, encoded, digest),
         )
         return int(seq)
 
@@ -148,9 +150,9 @@ class Transaction:
         ]
 
     def events(self) -> dict[str, int]:
-        """Return how many lines there are of each event."""
+        """Return how many lines there are of each event, by its counter's name."""
         rows = self._db.execute("SELECT event, COUNT(*) FROM journal GROUP BY event ORDER BY event")
-        return {str(event): int(count) for event, count in rows}
+        return {Event(event).counter: int(count) for event, count in rows}
 
     # --- orders ---------------------------------------------------------------------------------------------
 

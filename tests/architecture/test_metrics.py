@@ -8,6 +8,7 @@ import pytest
 
 from backend.domain.ingest import Verdict
 from backend.domain.integrity import IntegrityKind
+from backend.gate.events import Dropped, Event
 from protocol.errors import Reject
 from protocol.header import DropCause, GapCause, LossCause
 from protocol.orders_vocabulary import LINK_CODES
@@ -83,3 +84,7 @@ def test_every_cause_on_the_wire_is_explained(vocabulary: type[Enum]) -> None:
 @pytest.mark.parametrize("vocabulary", [Verdict, IntegrityKind], ids=lambda kind: kind.__name__)
 def test_every_outcome_at_the_backend_is_explained(vocabulary: type[Enum]) -> None:
     assert not {str(member.value) for member in vocabulary} - PAGE
+
+
+def test_every_counter_of_the_gate_is_explained() -> None:
+    assert not ({event.counter for event in Event} | {drop.value for drop in Dropped}) - PAGE

@@ -8,10 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from backend.gate.app import create_gate_app, read_releases
+from backend.gate.events import Dropped
 from backend.gate.gate import Gate
 from backend.gate.trust import Trust
 from protocol.envelope import Kind
 from protocol.ids import cose_key_bytes
+from protocol.limits import PAYLOAD_BYTES_MAX
 from protocol.orders import (
     OrderType,
     Role,
@@ -175,3 +177,19 @@ def test_a_body_without_a_length_is_not_read(world: GateWorld) -> None:
     with TestClient(create_gate_app(world.gate, token="t")) as client:
         answer = client.post("/freeze", content=endless(), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
+
+
+def test_what_is_dropped_before_the_rules_is_counted(world: GateWorld) -> None:
+    with TestClient(create_gate_app(world.gate, token="t")) as client:
+        told = {"Authorization": "Bearer t"}
+        client.get("/status")
+        client.post("/review", json={"payload": "!"}, headers=told)
+        client.post("/freeze", json={"document": "AAAA"})
+        client.post("/freeze", content=b" " * (PAYLOAD_BYTES_MAX + 1))
+        counters = client.get("/status", headers=told).json()["counters"]
+    assert {drop.value: counters[drop.value] for drop in Dropped} == {
+        "request_unauthorised": 1,
+        "request_unreadable": 1,
+        "document_refused": 1,
+        "request_too_large": 1,
+    }
