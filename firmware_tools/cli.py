@@ -29,6 +29,8 @@ class Part(NamedTuple):
 
 
 PARTS: Final[dict[str, Part]] = {
+    "record": Part("firmware_tools.record_cli", "Show, verify and print the signed record."),
+    "firmware": Part("firmware_tools.release_cli", "Build, sign and look at a release of the firmware."),
     "update": Part("firmware_tools.update", "Bundles of releases, and their signed repository."),
 }
 
