@@ -1,7 +1,7 @@
 """`tbox install record`: show a commissioning record, verify it offline, print it.
 
 Rules: nothing needs a network or a server. `verify` believes only keys of the trust file; `show` and `pdf`
-say whether the signatures were looked at. Exit codes: 0 done or verified, 1 refused with one sentence, 2 wrong
+say whether the signatures were looked at. Exit codes: 0 done or verified, 1 refused with a sentence, 2 wrong
 usage.
 
 Example:
