@@ -243,6 +243,15 @@ def read_checkpoint(note: bytes) -> Checkpoint:
     return _read(note).checkpoint
 
 
+def signers(note: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Return name and key id under each signature of a note, without believing any.
+
+    Raises:
+        NoteError: not a note of a checkpoint.
+    """
+    return tuple((name, key_id) for name, key_id, _ in _read(note).signatures)
+
+
 def open_checkpoint(note: bytes, log: NoteKey, witnesses: Collection[NoteKey] = ()) -> OpenedCheckpoint:
     """Read and verify a checkpoint.
 
