@@ -10,7 +10,7 @@ from backend.lender.checking import Checked
 from backend.lender.errors import NotThereError, RefusesError, WrongUsageError
 from backend.lender.files import read_file
 from backend.lender.keys import open_key
-from backend.lender.log_word import look_at_log, place_of, told
+from backend.lender.log_word import look_at_log, place_of, read_pins, told
 from backend.lender.making import Ask
 from backend.lender.officer import Officer, open_officer, with_delegations
 from backend.lender.order_text import lines
@@ -194,7 +194,7 @@ def status(*, device: Device, config: Config = None, as_json: AsJson = False) ->
 def _logged(officer: Officer, newest: Json) -> str:
     """Return what the log proves of the newest order, by the pinned key."""
     try:
-        head = look_at_log(officer.server, officer.notebook, officer.settings.log_key)
+        head = look_at_log(officer.server, officer.notebook, read_pins(officer.settings))
     except NotThereError:
         return "no checkpoint was signed yet"
     if head is None or not newest.get("cmd_id"):

@@ -186,9 +186,10 @@ class Server:
         """Return the snapshot and revocations in force of an issuer."""
         return self._ask("GET", f"/v1/authority/issuers/{quote(issuer)}")
 
-    def checkpoint(self) -> str:
-        """Return the log's newest checkpoint, a signed note."""
-        return self._send("GET", "/v1/ledger/checkpoint", None, {}).decode("utf-8", "replace")
+    def checkpoint(self, *, witnessed: int = 0) -> str:
+        """Return the log's newest checkpoint, a signed note; the newest with so many cosignatures."""
+        asked = urlencode({"witnessed": witnessed})
+        return self._send("GET", f"/v1/ledger/checkpoint?{asked}", None, {}).decode("utf-8", "replace")
 
     def inclusion(self, index: int, size: int) -> list[Any]:
         """Return the proof that a leaf stands in the log's tree of a size."""

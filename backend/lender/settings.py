@@ -11,6 +11,7 @@ Example of `~/.config/tbox/lender.toml`:
     lender_root = "lender-root.json"
     loan_key = "loan-system.pub"
     log_key = "log.example/tbox+3f2a9c11+AQ…"
+    witnesses = ["witness.example/w1+90ab4c2e+BG…"]
     cars = "cars.json"
     key = "maker.key"
     delegations = ["maker-1.delegation"]
@@ -34,7 +35,7 @@ _PATHS: Final = (
     *("ca", "api_key_file", "platform_root", "lender_root", "cars", "loan_key"),
     *("pkcs11_module", "state", "gate_ca", "gate_token_file"),
 )
-_LISTS: Final = ("delegations",)
+_LISTS: Final = ("delegations", "witnesses")
 _OTHERS: Final = ("gate",)
 
 
@@ -49,6 +50,7 @@ class Settings:
         platform_root, lender_root: root files, see `roots`.
         loan_key: public key of the loan system, that signs facts and notices.
         log_key: verifier key of the log, in the C2SP form, or None.
+        witnesses: verifier keys of the witnesses whose cosignatures count, in the C2SP form.
         cars: pinned cars, see `cars`.
         key: key file or URI of a token.
         pkcs11_module: library of the token.
@@ -66,6 +68,7 @@ class Settings:
     lender_root: Path | None
     loan_key: Path | None
     log_key: str | None
+    witnesses: tuple[str, ...]
     cars: Path
     key: str | None
     pkcs11_module: Path | None
@@ -104,6 +107,7 @@ def load_settings(path: Path | None) -> Settings:
     return Settings(
         server=_address(content.get("server")),
         log_key=content.get("log_key"),
+        witnesses=tuple(content.get("witnesses", ())),
         key=key if key is None or key.startswith(TOKEN_SCHEME) else str(folder / key),
         delegations=tuple(folder / name for name in content.get("delegations", ())),
         language=content.get("language", "en"),
@@ -132,10 +136,11 @@ def _problems(content: dict[str, Any]) -> list[str]:
     found = [f"{name}: there is no such setting" for name in content if name not in known]
     texts = [content.get(name, "absent") for name in (*_TEXTS, *_PATHS, *_OTHERS)]
     if not all(isinstance(text, str) and text for text in texts):
-        found.append("every setting but delegations is text")
-    listed = content.get("delegations", [])
-    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        found.append("delegations: must be a list of file names")
+        found.append("every setting but delegations and witnesses is text")
+    for name, of in (("delegations", "file names"), ("witnesses", "verifier keys")):
+        listed = content.get(name, [])
+        if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+            found.append(f"{name}: must be a list of {of}")
     for name in ("server", "gate"):
         address = content.get(name)
         if isinstance(address, str) and not address.startswith(("https://", *_LOOPBACK)):
