@@ -37,6 +37,8 @@ from backend.api.routes import (
     enrolment_tokens,
     evidence,
     health,
+    job_events,
+    jobs,
     kill_switch,
     ledger,
     me,
@@ -44,6 +46,7 @@ from backend.api.routes import (
     signals,
     state,
     trace,
+    vehicles,
 )
 from backend.clock import Clock, utc_us
 from backend.domain.access import Permission
@@ -72,6 +75,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     orders.router,
     authority.router,
     kill_switch.router,
+    vehicles.router,
+    jobs.router,
+    job_events.router,
 )
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.
@@ -92,6 +98,7 @@ TAGS: Final = [
     {"name": "telemetry", "description": "What the boxes sent, as they signed it."},
     {"name": "ledger", "description": "The append-only log: checkpoints, leaves, proofs."},
     {"name": "orders", "description": "What people have signed for a car, and what it has answered."},
+    {"name": "installation", "description": "Vehicles, jobs, work tickets, what boxes report, records."},
     {"name": "evidence", "description": "Proof, verified and for verification elsewhere."},
 ]
 

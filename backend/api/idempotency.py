@@ -59,7 +59,7 @@ class RepeatGuard:
             outcome = work()
             if isinstance(outcome, Refusal):
                 return outcome
-            return Answered(status=status, body=show(outcome).model_dump(mode="json"))
+            return Answered(status=status, body=show(outcome).model_dump(mode="json", by_alias=True))
 
         answered = with_key(self.session, self.repeat, do)
         if isinstance(answered, Refusal):

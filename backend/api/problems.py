@@ -127,6 +127,26 @@ REFUSALS: Final[Mapping[Reason, ProblemKind]] = MappingProxyType(
         Reason.ISSUER_ELSEWHERE: _kind(
             "issuer-elsewhere", "The issuer belongs to another organisation", _S.CONFLICT
         ),
+        Reason.VEHICLE_UNKNOWN: _kind("vehicle-not-found", "There is no such vehicle", _S.NOT_FOUND),
+        Reason.VEHICLE_BOUND: _kind("vehicle-bound", "The vehicle has a box", _S.CONFLICT),
+        Reason.JOB_UNKNOWN: _kind("job-not-found", "There is no such job", _S.NOT_FOUND),
+        Reason.BAD_JOB: _kind("bad-job", "The job cannot be planned so", _S.UNPROCESSABLE_ENTITY),
+        Reason.JOB_CLOSED: _kind("job-closed", "The job is not open", _S.CONFLICT),
+        Reason.TICKET_USED: _kind("ticket-used", "The work ticket was used before", _S.CONFLICT),
+        Reason.TICKET_OVER: _kind("ticket-over", "The work ticket is over or not yet valid", _S.CONFLICT),
+        Reason.BAD_INSTALL: _kind("bad-install", "The message does not hold", _S.UNPROCESSABLE_ENTITY),
+        Reason.IDENTITY: _kind("identity", "Box, keys, SIM and vehicle do not belong together", _S.CONFLICT),
+        Reason.GATE_AWAY: _kind("gate-away", "The gate does not answer", _S.SERVICE_UNAVAILABLE),
+        Reason.GATE_REFUSED: _kind("gate-refused", "The gate says no", _S.CONFLICT),
+        Reason.PROBATION: _kind("probation", "The car's probation is not passed", _S.CONFLICT),
+        Reason.WORKSHOP: _kind("workshop", "The car is in workshop mode", _S.CONFLICT),
+        Reason.LABEL_TAKEN: _kind("label-taken", "The label is of another box", _S.CONFLICT),
+        Reason.ENROLMENT_REFUSED: _kind("enrolment-refused", "The box may not be enrolled", _S.FORBIDDEN),
+        Reason.MCU_BY_RECORD: _kind(
+            "mcu-by-record", "Another microcontroller comes by a commissioning record only", _S.CONFLICT
+        ),
+        Reason.TOO_MANY_PHOTOS: _kind("too-many-photos", "The job has as many photos as it may", _S.CONFLICT),
+        Reason.BAD_PHOTO: _kind("bad-photo", "This is not the picture announced", _S.UNPROCESSABLE_ENTITY),
     }
 )
 

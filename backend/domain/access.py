@@ -53,6 +53,10 @@ class Permission(StrEnum):
     ORDER_RELEASE = "order-release"  # bring an UNLOCK, CANCEL or QUERY; withdraw what is not sent yet
     KILL_SWITCH = "kill-switch"  # stop all restrictive orders of the organisation, and let them go on
     MCU_REGISTER = "mcu-register"  # commissioning: which microcontroller a box has
+    INSTALL_READ = "install-read"  # vehicles, jobs, records, probation; an installer sees his own jobs
+    INSTALL_PLAN = "install-plan"  # enter vehicles, plan jobs
+    INSTALL_WORK = "install-work"  # do a job: ticket, commands, photos, record
+    LABEL_REGISTER = "label-register"  # the depot: which keys are behind which label
     AUTHORITY_READ = "authority-read"  # documents that roots have signed
     AUTHORITY_WRITE = "authority-write"  # bring one; its signatures decide, not who brings it
 
@@ -79,14 +83,18 @@ _SIGNERS_ONLY: Final = frozenset({_P.ORDER_REQUEST, _P.ORDER_APPROVE, _P.ORDER_R
 
 GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
     {
-        Role.OFFICER_MAKER: _READ | _RELEASE | {_P.ORDER_REQUEST},
-        Role.OFFICER_CHECKER: _READ | _RELEASE | {_P.ORDER_APPROVE},
-        Role.SAFETY_OFFICER: _READ | _RELEASE | {_P.KILL_SWITCH, _P.ACCESS_LOG_READ},
-        Role.OPERATOR: _READ | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.ORDER_READ},
-        Role.INSTALLER: _READ | {_P.TELEMETRY_READ, _P.ENROLMENT_MANAGE, _P.MCU_REGISTER},
+        Role.OFFICER_MAKER: _READ | _RELEASE | {_P.ORDER_REQUEST, _P.INSTALL_READ},
+        Role.OFFICER_CHECKER: _READ | _RELEASE | {_P.ORDER_APPROVE, _P.INSTALL_READ},
+        Role.SAFETY_OFFICER: _READ | _RELEASE | {_P.KILL_SWITCH, _P.ACCESS_LOG_READ, _P.INSTALL_READ},
+        Role.OPERATOR: _READ
+        | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.ORDER_READ, _P.INSTALL_READ, _P.INSTALL_PLAN},
+        Role.INSTALLER: _READ
+        | {_P.TELEMETRY_READ, _P.ENROLMENT_MANAGE, _P.MCU_REGISTER}
+        | {_P.INSTALL_READ, _P.INSTALL_WORK, _P.LABEL_REGISTER},
         Role.AUDITOR: _READ
-        | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ, _P.ORDER_READ},
-        Role.OMBUDS: _READ | _RELEASE | {_P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ},
+        | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ, _P.ORDER_READ}
+        | {_P.INSTALL_READ},
+        Role.OMBUDS: _READ | _RELEASE | {_P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ, _P.INSTALL_READ},
         Role.ORG_ADMIN: frozenset(_P) - _SIGNERS_ONLY,
         Role.PLATFORM_ADMIN: _READ
         | {_P.DEVICE_REVOKE, _P.ENROLMENT_MANAGE, _P.KEY_MANAGE, _P.ACCESS_LOG_READ, _P.AUTHORITY_WRITE},

@@ -34,6 +34,7 @@ from protocol.authority_bundle import RequestForm, request_form
 from protocol.batch import SignedRefusalError, open_batch
 from protocol.errors import ProtocolError, Reject
 from protocol.ids import DeviceId, public_key_from_cose
+from protocol.install_report import open_report
 from protocol.limits import GROUP_COMMIT_MESSAGES_MAX
 from protocol.receipts import RefusalCode, sign_receipt
 from protocol.signed_time import TimeToken, open_time_request, sign_time_token
@@ -102,6 +103,7 @@ def ingest(database: Database, messages: Sequence[Inbound], *, signer: Signer, n
         group, times = _open(session, messages, signer=signer, now_us=now_us)
         group.judge(session)
         group.commands.judge(session)
+        group.installs.judge(session)
         receipts = [*group.receipts(session), *group.commands.receipts(session)]
         group.write(session)
         return group, times, receipts
@@ -174,8 +176,23 @@ def _read(group: IngestGroup, box: Signers, device: DeviceId, kind: Up, payload:
             group.outcomes["status"] += 1  # the will: a hint, not a fact, so nothing is stored
         case Up.DISPOSITION | Up.CHALLENGE:
             group.commands.add(device, kind, payload)
+        case Up.INSTALL:
+            _read_report(group, box, device, payload)
         case Up.REQUEST:
             raise AssertionError("requests are told apart before")
+
+
+def _read_report(group: IngestGroup, box: Signers, device: DeviceId, payload: bytes) -> None:
+    """Verify what a box says of its installation."""
+    try:
+        report = open_report(payload, lambda kid: _key(box, kid))
+    except ProtocolError as error:
+        group.turn_away(error.code, payload, device=device)
+        return
+    if report.device != device:
+        group.turn_away(Reject.WRONG_DEVICE, payload, device=device)
+        return
+    group.installs.add(device, box.org_id, report, payload)
 
 
 def _answer(

@@ -32,6 +32,7 @@ from backend.store.chains import count_chains, known_chains, load_chains, opened
 from backend.store.integrity_events import add_events, reported_holes
 from backend.store.quarantine import QuarantinedBatch, Turned, count_turned, keep_refused
 from backend.usecases.take_answers import AnswerGroup
+from backend.usecases.take_reports import ReportGroup
 from protocol.batch import Section
 from protocol.ids import ChainId, DeviceId
 from protocol.limits import CHAINS_MAX
@@ -63,6 +64,7 @@ class IngestGroup:
         self.now_us = now_us
         self.outcomes: Counter[str] = Counter()
         self.commands = AnswerGroup(now_us=now_us, turn_away=self.turn_away, outcomes=self.outcomes)
+        self.installs = ReportGroup(now_us=now_us, turn_away=self.turn_away, outcomes=self.outcomes)
         self._signers = signers
         self._opened: list[tuple[OpenedBatch, bytes]] = []
         self._chains: dict[ChainName, StoredChain] = {}
