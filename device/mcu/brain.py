@@ -170,14 +170,8 @@ class Brain:
                 self.lease.charge_unknown_off_time()
             brain_timers.end_lives(self)
         lock = record.open[LOCK]
-        if lock is not None and lock.state in (LOCKED, OVERRIDDEN):
-            is_endless = self.lease is None or self.override is None or self.lease.since > self.tick
-            if (
-                is_endless
-                or lock.cmd_hash in self._ended()
-                or self._windows(lock.cmd_hash) > self.override.used
-            ):
-                self.fault_orders("OK")  # the record is older than what this device has done
+        if lock is not None and self._is_older(lock):
+            self.fault_orders("OK")
         brain_timers.fall_back(self, LOCK, "OK")
         if cause == "watchdog":
             spared = [at for at in record.resets if 0 <= self.tick - at < self.floors.WATCHDOG_SPAN_S]
@@ -187,6 +181,17 @@ class Brain:
                 self.latch("WATCHDOG")
         self.event("BOOT", {"power": 0, "watchdog": 1}.get(cause, 2))
         self.commit()
+
+    def _is_older(self, lock):
+        """Return whether a record with this lock is from before what this device has done."""
+        if lock.cmd_hash in self._ended():
+            return True
+        windows = self._windows(lock.cmd_hash)
+        if lock.state not in (LOCKED, OVERRIDDEN):
+            return windows > 0  # it locked since, and was started in an emergency
+        if self.lease is None or self.override is None or self.lease.since > self.tick:
+            return True
+        return windows > self.override.used
 
     # --- Doors ----------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from device.mcu import brain as link
 from device.mcu import floors
 from protocol import strict_cbor
-from protocol.orders import Code, State
+from protocol.orders import Code, OrderType, State
 from protocol.vectors.orders_story import LENDER
 from protocol.vectors.orders_story import revocation as lender_revocation
 from tests.builders.mcu import PARKED_FACTS, Box
@@ -194,6 +194,32 @@ def test_an_old_image_takes_no_emergency_window_back() -> None:
     box.cut_power(10)
     box.run(700)
     assert box.last.state is State.FAULT_RELEASED
+    assert starts(box)
+
+
+def test_an_image_from_before_the_lock_takes_no_emergency_window_back() -> None:
+    """It says ARMED, asks for a token in good faith, and gets one: the window would be over after an hour."""
+    box = Box.armed()
+    image = list(box.board.slots)
+    box.send_go()
+    box.run(4)
+    pressed(box)
+    box.board.slots = image
+    box.cut_power(10)
+    box.park()
+    box.run(900)
+    assert box.state is State.NONE
+    assert starts(box)
+
+
+def test_an_image_from_before_a_cancel_brings_no_order_back() -> None:
+    box = Box.armed()
+    image = list(box.board.slots)
+    box.send_order(box.releasing(OrderType.CANCEL, "maker"))
+    assert box.state is State.NONE
+    box.board.slots = image
+    box.cut_power(10)
+    assert box.state is State.NONE
     assert starts(box)
 
 
