@@ -25,6 +25,8 @@ FRAMES = {
             | {7: False, 8: False, 9: False, 10: False, 11: False}
         ),
     ),
+    "part-question": (12, strict_cbor.dumps({1: 1, 2: 0, 3: bytes(range(32))})),
+    "indicate": (13, strict_cbor.dumps({1: 5, 2: 3, 3: True})),
     "run-of-253": (2, b"\x01" * 248),
     "run-of-254": (2, b"\x01" * 249),
     "run-of-255": (2, b"\x01" * 250),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pycddl
 import pytest
 
 from device.mcu import brain as link
@@ -12,6 +13,7 @@ from protocol import cose_sign, strict_cbor
 from protocol.envelope import Kind, open_sign1
 from protocol.install_report import Commissioning, open_commissioning
 from protocol.orders import Code, OrderSigner, OrderType, Role, SignKind, State, encode_order, sign_part
+from protocol.vectors import generate
 from protocol.vectors.keys import published_lookup
 from protocol.vectors.orders_story import JURISDICTION, MCU, signer
 from simulators.order_lives.world import FIRMWARE
@@ -19,6 +21,7 @@ from tests.builders.mcu import Box
 from tests.scenario.test_mcu_brain_fitting import bench, fitted
 
 RECORD_HASH = bytes(range(32))
+CDDL = (generate.FOLDER.parent / "tbox-v1.cddl").read_text(encoding="utf-8")
 
 
 def ask(box: Box, kind: int, body: bytes) -> dict[int, Any] | str:
@@ -363,3 +366,29 @@ def test_commissioning_is_bound_to_its_kind() -> None:
     assert isinstance(part, dict)
     message = open_sign1(part[6], Kind.COMMISSIONING, published_lookup("mcu-1"), max_bytes=2_048)
     assert message.kid == MCU.kid
+
+
+# --- Forms --------------------------------------------------------------------------------------------------
+
+
+def conforms(rule: str, data: bytes) -> bool:
+    try:
+        pycddl.Schema(f"start = {rule}\n{CDDL}").validate_cbor(data)
+    except pycddl.ValidationError:
+        return False
+    return True
+
+
+def test_what_goes_over_the_line_is_of_the_published_forms() -> None:
+    box = fitted()
+    payload = encode_order(bind_fields(box))
+    for kind, body in ((11, payload), (0, RECORD_HASH)):
+        question = strict_cbor.dumps({1: 1, 2: kind, 3: body})
+        assert conforms("part-question", question)
+        sent = box.send(link.PART_QUESTION, question)
+        (part,) = [body for kind, body in sent if kind == link.PART]
+        assert conforms("part", part)
+        assert not conforms("part", strict_cbor.dumps(strict_cbor.loads(part) | {9: 1}))
+    assert conforms("indicate", strict_cbor.dumps({1: 15, 2: 30}))
+    assert not conforms("indicate", strict_cbor.dumps({1: 16, 2: 30}))
+    assert not conforms("part-question", strict_cbor.dumps({1: 1, 2: 0, 3: bytes(31)}))
