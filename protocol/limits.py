@@ -688,6 +688,18 @@ HTTP_ANSWER_BYTES_MAX = 65_536
 KEY_FILE_BYTES_MAX = 4_096
 """Bytes of a private key's file: a P-256 key in PEM takes about 240."""
 
+TPM_AUTH_BYTES = 32
+"""Random bytes that a key in the TPM asks for: nobody guesses them, and SHA-256 names allow no more."""
+
+TPM_RESPONSE_BYTES_MAX = 4_096
+"""Bytes of a TPM's response, as its specification's reference implementation has them at most."""
+
+TPM_WAIT_S_MAX = 20
+"""Seconds for one answer of a TPM: the slowest chips take 10 s to make a P-256 key."""
+
+TPM_TRIES_MAX = 5
+"""How often a TPM that says "try again" (self-test, yielded) is asked, 50 ms apart."""
+
 SETTINGS_BYTES_MAX = 65_536
 """Bytes of `agent.toml`, `trust.json` and `status.json`: pages of text; longer was not written by us."""
 
@@ -789,3 +801,18 @@ BINDS_A_DAY_MAX = 3
 
 BINDS_INSTALLER_DAY_MAX = 20
 """BIND parts an installer and day: twice what a person fits in one."""
+
+INSTALL_PROGRESS_BYTES_MAX = 65_536
+"""Bytes of a kept progress: record, attestation and steps take 12 KiB, identifiers of a loud bus 10 KiB."""
+
+INSTALL_TICKETS_KEPT_MAX = 64
+"""Work tickets whose use a box remembers: it sees a handful in its life, and each lives 14 h at most."""
+
+INSTALL_IDS_MAX = 1_024
+"""Identifiers kept of one listening: the largest public DBC at hand has 331 messages."""
+
+INSTALL_WATCHERS_MAX = 8
+"""Programs that listen at the local door at once: a terminal and a doctor; the rest is room for a tester."""
+
+INSTALL_LINE_BYTES_MAX = 32_768
+"""Bytes of a line at the local door: a command of 16 KiB in base64url takes 22 KiB."""

@@ -29,7 +29,6 @@ from cryptography.x509.oid import NameOID
 
 from device.adapters.https_json import JsonService, raise_unusable
 from protocol.enrolment import RenewalProof, enrolment_proof, sign_enrolment_proof, sign_renewal_proof
-from protocol.envelope import SoftwareSigner
 from protocol.errors import ProtocolError
 from protocol.ids import DeviceId, device_id, public_key_from_cose
 from protocol.limits import NONCE_BYTES
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+    from device.adapters.key_store import BoxKey
 
 PORT_MAX = 65_535
 
@@ -87,7 +88,7 @@ class EnrolmentClient:
         self,
         *,
         token: str,
-        d2: EllipticCurvePrivateKey,
+        d2: BoxKey,
         tls_key: EllipticCurvePrivateKey,
         label: str | None = None,
     ) -> Enrolled:
@@ -102,23 +103,21 @@ class EnrolmentClient:
         Raises:
             HttpError: not reached, refused, or answered something unusable; nothing was stored here.
         """
-        device = device_id(d2.public_key())
+        device = device_id(d2.public_key)
         csr = _csr(device, tls_key)
-        proof = enrolment_proof(d2.public_key(), csr_der=_der(csr), token=token)
+        proof = enrolment_proof(d2.public_key, csr_der=_der(csr), token=token)
         answer = self._service.post(
             "/v1/enrol",
             {
                 "token": token,
                 "csr_pem": _pem(csr),
-                "proof": _base64(sign_enrolment_proof(proof, SoftwareSigner(d2))),
+                "proof": _base64(sign_enrolment_proof(proof, d2)),
                 "label": label,
             },
         )
         return _read_enrolled(answer, device, tls_key)
 
-    def renew(
-        self, *, device: DeviceId, d2: EllipticCurvePrivateKey, tls_key: EllipticCurvePrivateKey
-    ) -> Enrolled:
+    def renew(self, *, device: DeviceId, d2: BoxKey, tls_key: EllipticCurvePrivateKey) -> Enrolled:
         """Get a new certificate for the TLS key; works with an expired one, not for a revoked box.
 
         Raises:
@@ -132,7 +131,7 @@ class EnrolmentClient:
             {
                 "device": device,
                 "csr_pem": _pem(csr),
-                "proof": _base64(sign_renewal_proof(proof, SoftwareSigner(d2))),
+                "proof": _base64(sign_renewal_proof(proof, d2)),
             },
         )
         return _read_enrolled(answer, device, tls_key)

@@ -1,4 +1,4 @@
-"""`tbox agent`: enrol a box, run it, look at it, renew its certificate, replay a recorded drive.
+"""`tbox agent`: a box's keys, enrol it, run it, look at it, renew its certificate, replay a recorded drive.
 
 Rules: readiness is checked before anything changes. Errors are what, meaning and next step on standard error;
 the exit codes stand in `process.Exit`.
@@ -18,8 +18,11 @@ from typing import Annotated
 import typer
 
 from device.adapters.enrolment_http import EnrolmentClient
+from device.adapters.key_store import KeyName
+from device.adapters.key_store_record import kind_of
 from device.adapters.system_clock import SystemClock
 from device.agent import enrolling
+from device.agent import key_options as options
 from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
 from device.agent.process import EXITS, Exit, fail, print_json
@@ -29,6 +32,7 @@ from device.agent.running import run_box
 from device.agent.settings import read_settings
 from device.agent.status import Status, read_status
 from device.errors import EdgeError
+from protocol.ids import cose_key_bytes, device_id
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +44,41 @@ app = typer.Typer(
 
 Home = Annotated[Path, typer.Option(help="Folder of this box: keys, certificate, settings, spool.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command(epilog="Example: tbox agent keys --home /var/lib/tbox --key-store tpm")
+def keys(
+    *,
+    home: Home,
+    key_store: options.Store = None,
+    tpm: options.Tpm = None,
+    tpm_handle: options.TpmHandle = None,
+    pkcs11_module: options.Module = None,
+    pkcs11_token: options.Token = None,
+    pkcs11_label: options.KeyLabel = None,
+    pkcs11_pin_file: options.PinFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the keys of this home, or show whose they are. A signing key in a chip stays there."""
+    place = AgentHome(home)
+    try:
+        where = options.place_of(
+            place,
+            key_store,
+            tpm=(tpm, tpm_handle),
+            token=(pkcs11_module, pkcs11_token, pkcs11_label, pkcs11_pin_file),
+        )
+        place.make()
+        signer = place.keys.make_signer(where)
+        place.keys.load_or_create(KeyName.TLS)
+    except EdgeError as error:
+        fail(error)
+    device, store = device_id(signer.public_key), kind_of(where)
+    if as_json:
+        public_key = cose_key_bytes(signer.public_key).hex()
+        print_json({"device": device, "key_store": store, "public_key": public_key, "home": str(home)})
+    else:
+        sys.stdout.write(f"device:    {device}\nkey store: {store}\n")
 
 
 @app.command(
@@ -54,13 +93,26 @@ def enrol(
     home: Home,
     ca: Annotated[Path | None, typer.Option(help="PEM of the server's own authority.")] = None,
     label: Annotated[str | None, typer.Option(help="What is printed on the box.")] = None,
+    key_store: options.Store = None,
+    tpm: options.Tpm = None,
+    tpm_handle: options.TpmHandle = None,
+    pkcs11_module: options.Module = None,
+    pkcs11_token: options.Token = None,
+    pkcs11_label: options.KeyLabel = None,
+    pkcs11_pin_file: options.PinFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Make this home a box: keys, certificate, whom to believe. Asking again after a failure does no harm."""
     place = AgentHome(home)
     try:
+        where = options.place_of(
+            place,
+            key_store,
+            tpm=(tpm, tpm_handle),
+            token=(pkcs11_module, pkcs11_token, pkcs11_label, pkcs11_pin_file),
+        )
         client = EnrolmentClient(api, ca_file=ca)
-        enrolled = enrolling.enrol(place, client, token=token, label=label, api=api, ca_file=ca)
+        enrolled = enrolling.enrol(place, client, token=token, label=label, api=api, ca_file=ca, place=where)
     except EdgeError as error:
         fail(error)
     broker = f"{enrolled.broker_host}:{enrolled.broker_port}"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.adapters.enrolment_http import Enrolled, EnrolmentClient
+    from device.adapters.key_store_record import Place
     from device.agent.home import AgentHome
 
 _TEMPLATE = """\
@@ -63,7 +64,14 @@ precision = "none"               # none, in_out, cell, exact: how exact position
 
 
 def enrol(
-    home: AgentHome, client: EnrolmentClient, *, token: str, label: str | None, api: str, ca_file: Path | None
+    home: AgentHome,
+    client: EnrolmentClient,
+    *,
+    token: str,
+    label: str | None,
+    api: str,
+    ca_file: Path | None,
+    place: Place | None = None,
 ) -> Enrolled:
     """Enrol a new box.
 
@@ -74,6 +82,7 @@ def enrol(
         label: serial number on the box.
         api: address of the server, for renewals.
         ca_file: its authority; copied into the home.
+        place: the chip that makes and keeps D2; None for a file.
 
     Raises:
         HomeError: the home is enrolled already, or the disk refused.
@@ -88,7 +97,7 @@ def enrol(
             next_step="use `tbox agent renew` for a new certificate, or another home for another box",
         )
     home.make()
-    d2, tls_key = (home.keys.load_or_create(name) for name in (KeyName.D2, KeyName.TLS))
+    d2, tls_key = home.keys.make_signer(place), home.keys.load_or_create(KeyName.TLS)
     enrolled = client.enrol(token=token, d2=d2, tls_key=tls_key, label=label)
     _keep_certificates(home, enrolled)
     home.write_trust(
@@ -109,7 +118,7 @@ def renew(home: AgentHome, client: EnrolmentClient) -> Enrolled:
     """
     trust = home.read_trust()
     renewed = client.renew(
-        device=trust.device, d2=home.keys.load(KeyName.D2), tls_key=home.keys.load(KeyName.TLS)
+        device=trust.device, d2=home.keys.signer(KeyName.D2), tls_key=home.keys.load(KeyName.TLS)
     )
     _keep_certificates(home, renewed)
     home.write_trust(

@@ -147,7 +147,7 @@ class AgentHome:
                 meaning="the agent does not know whose receipts to believe",
                 next_step="run `tbox agent enrol` again with a fresh token",
             ) from failure
-        if device_id(self.keys.load(KeyName.D2).public_key()) != trust.device:
+        if device_id(self.keys.signer(KeyName.D2).public_key) != trust.device:
             raise HomeError(
                 f"key and name differ: {self.trust} is of {trust.device}",
                 is_transient=False,

@@ -50,7 +50,8 @@ def csr_hash(body: Json) -> bytes:
 
 
 def enrol(server: Server, **more: Any) -> Any:
-    return EnrolmentClient(server.url, **more).enrol(token=TOKEN, d2=D2, tls_key=TLS_KEY, label="T-1")
+    client = EnrolmentClient(server.url, **more)
+    return client.enrol(token=TOKEN, d2=SoftwareSigner(D2), tls_key=TLS_KEY, label="T-1")
 
 
 def test_enrolment_shows_token_csr_and_a_proof_that_ties_them_together(
@@ -75,7 +76,7 @@ def test_renewal_signs_the_servers_nonce(server: Server, authority: CertificateA
         )
 
     server.answer = answer
-    renewed = EnrolmentClient(server.url).renew(device=DEVICE, d2=D2, tls_key=TLS_KEY)
+    renewed = EnrolmentClient(server.url).renew(device=DEVICE, d2=SoftwareSigner(D2), tls_key=TLS_KEY)
     body = server.asked[1][1]
     signer = SoftwareSigner(D2)
     proof = open_renewal_proof(base64.b64decode(body["proof"]), {signer.kid: signer.public_key}.get)
@@ -145,14 +146,14 @@ def test_an_answer_that_is_not_ours_is_not_believed(
 def test_a_nonce_that_is_none_ends_the_renewal(server: Server) -> None:
     server.answer = lambda *_: (200, {"nonce": "zz"})
     with pytest.raises(HttpError, match="answer not usable"):
-        EnrolmentClient(server.url).renew(device=DEVICE, d2=D2, tls_key=TLS_KEY)
+        EnrolmentClient(server.url).renew(device=DEVICE, d2=SoftwareSigner(D2), tls_key=TLS_KEY)
 
 
 def test_a_server_that_is_away_is_transient_and_says_what_to_check() -> None:
     with Server() as gone:
         url = gone.url
     with pytest.raises(HttpError) as away:
-        EnrolmentClient(url).enrol(token=TOKEN, d2=D2, tls_key=TLS_KEY)
+        EnrolmentClient(url).enrol(token=TOKEN, d2=SoftwareSigner(D2), tls_key=TLS_KEY)
     assert away.value.is_transient
     assert "not reached" in away.value.diagnostics()
 

@@ -17,6 +17,7 @@ from backend.api.app import create_app
 from backend.usecases.issue_certificates import issue_server_certificate
 from device.adapters.enrolment_http import EnrolmentClient
 from device.adapters.https_json import HttpError
+from protocol.envelope import SoftwareSigner
 from protocol.ids import cose_key_bytes, device_id
 from tests.builders.backend import Backend, make_backend
 
@@ -73,20 +74,21 @@ def test_the_boxs_client_enrols_renews_and_is_told_when_it_is_revoked(
     with serving(backend, tmp_path) as url:
         # The tests' day is not the machine's, so dates say nothing here.
         client = EnrolmentClient(url, ca_file=backend.settings.ca_certificate_path, check_dates=False)
-        enrolled = client.enrol(token=backend.token(), d2=agent_key, tls_key=tls_key, label="TB-1")
+        d2 = SoftwareSigner(agent_key)
+        enrolled = client.enrol(token=backend.token(), d2=d2, tls_key=tls_key, label="TB-1")
         assert enrolled.device == device
         assert enrolled.receipt_keys == (cose_key_bytes(backend.identity.receipt_signer.public_key),)
         assert enrolled.policy_keys == (cose_key_bytes(backend.identity.policy_signer.public_key),)
         assert (enrolled.broker_host, enrolled.broker_port) == ("localhost", 8883)
 
-        renewed = client.renew(device=device, d2=agent_key, tls_key=next_key)
+        renewed = client.renew(device=device, d2=SoftwareSigner(agent_key), tls_key=next_key)
         own = x509.load_pem_x509_certificates(renewed.certificate_pem.encode())[0]
         assert own.public_key() == next_key.public_key()
 
         with backend.client() as http:
             http.post(f"/v1/devices/{device}/revoke", headers=backend.admin)
         with pytest.raises(HttpError) as refused:
-            client.renew(device=device, d2=agent_key, tls_key=next_key)
+            client.renew(device=device, d2=SoftwareSigner(agent_key), tls_key=next_key)
         assert refused.value.status == 403
 
 
@@ -97,8 +99,8 @@ def test_a_client_that_lost_the_answer_asks_again_with_the_same_token(
     token = backend.token()
     with serving(backend, tmp_path) as url:
         client = EnrolmentClient(url, ca_file=backend.settings.ca_certificate_path, check_dates=False)
-        first = client.enrol(token=token, d2=agent_key, tls_key=tls_key)
-        assert client.enrol(token=token, d2=agent_key, tls_key=tls_key) == first
+        first = client.enrol(token=token, d2=SoftwareSigner(agent_key), tls_key=tls_key)
+        assert client.enrol(token=token, d2=SoftwareSigner(agent_key), tls_key=tls_key) == first
         with pytest.raises(HttpError) as refused:
-            client.enrol(token=token, d2=tls_key, tls_key=agent_key)
+            client.enrol(token=token, d2=SoftwareSigner(tls_key), tls_key=agent_key)
         assert refused.value.status == 409
