@@ -15,7 +15,7 @@ It has no port, no clock and no file.
 Example:
     >>> transaction = Transaction(Record(confirmed=1))
     >>> transaction.handle(Boot(), now_s=0)
-    [Point(release=1), StartAgent()]
+    [Point(release=1), StartAgent(), Clean(keep=(1,))]
 """
 
 from __future__ import annotations
@@ -158,7 +158,9 @@ class Transaction:
     def _start(self, now_s: int) -> list[Effect]:
         record = self.record
         match record.stage:
-            case Stage.IDLE | Stage.STAGED:
+            case Stage.IDLE:  # a cut may have left the folder of a release that is over
+                return [*self._run(now_s), Clean((record.confirmed,))]
+            case Stage.STAGED:
                 return self._run(now_s)
             case Stage.MCU_NEW | Stage.MCU_OLD:
                 return self._write_again()
