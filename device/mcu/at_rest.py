@@ -67,17 +67,17 @@ def _is_at_rest(verdicts):
 class Motion:
     """Whether the car moves, for the coil (S-02): wheels at once, the others when they insist.
 
-    Attributes: is_moving.
+    Attributes: is_moving, is_driven (wheels or GNSS say so: an idling engine shakes the accelerometer too).
     """
 
     def __init__(self, floors):
         self.floors = floors
-        self.is_moving = False
+        self.is_moving = self.is_driven = False
         self._since = [None, None]
 
     def feed(self, now_s, accel, wheel, gnss):
         """Take the verdicts of this step; a slammed door or one wild fix is no drive."""
-        insists = False
+        insists = is_driven = False
         for index, verdict in ((0, accel), (1, gnss)):
             if verdict != DISAGREES:
                 self._since[index] = None
@@ -85,4 +85,6 @@ class Motion:
                 self._since[index] = now_s
             elif now_s - self._since[index] >= self.floors.MOTION_S:
                 insists = True
-        self.is_moving = insists or wheel == DISAGREES
+                is_driven = index == 1
+        self.is_driven = is_driven or wheel == DISAGREES
+        self.is_moving = insists or self.is_driven

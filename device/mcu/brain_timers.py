@@ -358,8 +358,13 @@ def _renew(brain):
 
 
 def is_bench(brain):
-    """Return whether the installer's test holds the coil: while commissioning, for the ticket's seconds."""
-    if brain.bench_until is None or brain.record.mode != COMMISSIONING or brain.watch.moving:
+    """Return whether the installer's test holds the coil: while commissioning, for the ticket's seconds.
+
+    A car that moves ends it; while the engine runs the accelerometer is not asked, an idling one shakes it.
+    """
+    if brain.bench_until is None or brain.record.mode != COMMISSIONING:
+        return False
+    if brain.watch.motion.is_driven if brain.engine is True else brain.watch.moving:
         return False
     return brain.tick < brain.bench_until
 

@@ -169,6 +169,23 @@ def test_a_start_while_held_is_told_and_an_engine_that_stops_ends_the_bench_at_o
     assert 3 <= seen.engine_s <= 5
 
 
+def test_an_idling_engine_that_shakes_the_box_ends_no_bench_and_wheels_do() -> None:
+    box = fitted()
+    box.board.is_on = box.board.is_running = True
+    box.board.acceleration = "moving"
+    box.run(10, 0.5)
+    box.send_order(bench(box, 100))
+    box.run(20, 0.5)
+    assert box.board.coil
+    assert box.facts is not None
+    box.facts[1] = [2_000, 0]
+    box.run(1, 0.5)
+    assert not box.board.coil
+    (seen,) = said(box).benches
+    assert seen.starts == 0
+    assert seen.engine_s >= 19
+
+
 def test_the_last_four_benches_stay() -> None:
     box = fitted()
     for _ in range(6):
