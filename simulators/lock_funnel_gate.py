@@ -212,6 +212,7 @@ class House:
             anchors=anchors,
             log=LogTrust(log=self.log.signer.key, witnesses=(self.log.witness.key,), quorum=1),
             lenders={LENDER_ID: lender},
+            asks_probation=False,
             counsel_keys={self._counsel.kid: self._counsel.public_key},
         )
         gate = Gate(

@@ -22,7 +22,7 @@ _ALWAYS = (
     *(Rule.FREEZE, Rule.CLOCK, Rule.LENDER, Rule.SIGNERS, Rule.NATURAL_PERSON, Rule.TEN_MINUTES, Rule.LOG),
     *(Rule.CHALLENGE, Rule.CAR, Rule.BASIS, Rule.FACTS, Rule.PACK, Rule.ACTION, Rule.COUNSEL, Rule.DAYS),
     *(Rule.CURRENT, Rule.PAYMENT, Rule.BLOCK, Rule.NOTICE, Rule.EPISODE, Rule.TERMS, Rule.LIFE),
-    *(Rule.BREAKER, Rule.MAKER_DAY),
+    *(Rule.BREAKER, Rule.MAKER_DAY, Rule.PROBATION),
 )
 PASSED: Mapping[OrderType, tuple[Rule, ...]] = {
     OrderType.LOCK: (*_ALWAYS, Rule.PAPERS, Rule.HOURS),

@@ -21,6 +21,8 @@ from backend.gate.asking import BadRequestError
 from backend.gate.events import Dropped
 from backend.gate.forms import (
     Answer,
+    BindRequest,
+    CommissioningRequest,
     Disposition,
     Document,
     Freeze,
@@ -33,6 +35,7 @@ from backend.gate.forms import (
     ReviewRequest,
     ScreenRequest,
     Status,
+    TicketRequest,
 )
 from backend.gate.gate import Gate
 from backend.gate.records import DocumentRefusedError
@@ -63,6 +66,7 @@ def create_gate_app(gate: Gate, *, token: str) -> FastAPI:
     app = FastAPI(title="T-Box policy gate", docs_url=None, redoc_url=None, openapi_url=None)
     dropped: Counter[Dropped] = Counter()
     app.include_router(_orders(gate, dropped), dependencies=[Depends(check_token)])
+    app.include_router(_installations(gate), dependencies=[Depends(check_token)])
     app.include_router(_documents(gate), dependencies=[Depends(check_token)])
     app.include_router(_freezing(gate))
     _add_problems(app, dropped)
@@ -99,6 +103,25 @@ def _orders(gate: Gate, dropped: Mapping[Dropped, int]) -> APIRouter:
     @router.post("/dispositions")
     def dispositions(request: Disposition) -> Recorded:
         is_new, state = gate.heard(to_bytes(request.document), to_bytes(request.mcu_key))
+        return Recorded(is_new=is_new, state=state)
+
+    return router
+
+
+def _installations(gate: Gate) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/ticket")
+    def ticket(request: TicketRequest) -> Answer:
+        return gate.ticket(request)
+
+    @router.post("/bind")
+    def bind(request: BindRequest) -> Answer:
+        return gate.bind(request)
+
+    @router.post("/commissionings")
+    def commissionings(request: CommissioningRequest) -> Recorded:
+        is_new, state = gate.commissioned(request)
         return Recorded(is_new=is_new, state=state)
 
     return router

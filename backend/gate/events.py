@@ -40,6 +40,12 @@ class Event(StrEnum):
     OPINION_TAKEN = "opinion taken"
     FREEZE_LIFTED = "freeze lifted"
     CLOCK_ACCEPTED = "clock accepted"
+    TICKET_SIGNED = "ticket signed"
+    TICKET_REFUSED = "ticket refused"
+    BIND_SIGNED = "bind signed"
+    BIND_REFUSED = "bind refused"
+    COMMISSIONING_TAKEN = "commissioning taken"
+    COMMISSIONING_ENDED = "commissioning ended"
 
     @property
     def counter(self) -> str:

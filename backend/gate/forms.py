@@ -15,6 +15,9 @@ What cannot be read is 422, a wrong token 401, both problem+json.
     POST /authority      Document        -> Recorded               snapshot, revocation, delegation
     POST /dispositions   Disposition     -> Recorded                            what a car said, by D1
     POST /freeze /unfreeze /breaker-limit /opinions   Document -> Recorded      gate records (SPEC §21)
+    POST /ticket         TicketRequest   -> Answer (SIGNED, REFUSED, HELD)      `token`: ticket for one BENCH
+    POST /bind           BindRequest     -> Answer (SIGNED, REFUSED, HELD)      `part`: of a BIND
+    POST /commissionings CommissioningRequest -> Recorded                       a car's commissioning record
     GET  /status                         -> Status
 
 An order that the breaker HELD is never signed, also not later: release means a fresh challenge and fresh
@@ -35,7 +38,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from protocol.base64url import to_bytes
 from protocol.checker_reasons import CheckerReason
-from protocol.limits import BASIS_BYTES_MAX, ORDER_BYTES_MAX
+from protocol.limits import BASIS_BYTES_MAX, ORDER_BYTES_MAX, SIGN1_BYTES_MAX
 
 _TEXT_PER_BYTE = 4 / 3
 
@@ -50,6 +53,9 @@ Message = Annotated[
 ]
 Bundle = Annotated[
     str, Field(max_length=int(BASIS_BYTES_MAX * _TEXT_PER_BYTE) + 4), AfterValidator(_is_base64url)
+]
+Record = Annotated[
+    str, Field(max_length=int(SIGN1_BYTES_MAX * _TEXT_PER_BYTE) + 4), AfterValidator(_is_base64url)
 ]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Id16 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -128,6 +134,31 @@ class ReleaseRequest(_Form):
 
     payload: Message
     record: Message | None = None  # loan record PAYMENT; without it the loan system is asked
+
+
+class TicketRequest(_Form):
+    """A BENCH ticket is wanted: the job that is shown, what the microcontroller said, who will sign."""
+
+    work_ticket: Message  # by the backend's policy key
+    challenge: Message  # by D1, in commissioning
+    mcu_key: Message  # COSE_Key of D1, 75 bytes
+    delegation: Message  # of the installer that the work ticket names
+
+
+class BindRequest(TicketRequest):
+    """A BIND is to be signed: as for a ticket, and the payload."""
+
+    payload: Message
+
+
+class CommissioningRequest(_Form):
+    """A commissioning record: three signatures, and the keys and the delegation they are verified with."""
+
+    record: Record
+    attestation: Message
+    mcu_key: Message  # COSE_Key of D1
+    box_key: Message  # COSE_Key of D2
+    delegation: Message  # of the installer
 
 
 class Document(_Form):

@@ -19,8 +19,18 @@ from collections.abc import Callable
 
 from backend.gate.asking import LoanDesk
 from backend.gate.desk import Desk
-from backend.gate.forms import Answer, GoRequest, ReleaseRequest, ReviewRequest, ScreenRequest
+from backend.gate.forms import (
+    Answer,
+    BindRequest,
+    CommissioningRequest,
+    GoRequest,
+    ReleaseRequest,
+    ReviewRequest,
+    ScreenRequest,
+    TicketRequest,
+)
 from backend.gate.going import Goer
+from backend.gate.installing import Fitting
 from backend.gate.ports import Clock, Forecasts, LoanSystems
 from backend.gate.releasing import Releaser
 from backend.gate.reviewing import Reviewer
@@ -60,7 +70,8 @@ class Gate:
         self._desk = Desk(trust=trust, packs=packs, signer=signer, store=store, clock=clock)
         self.book, self.records, self.freezes = self._desk.book, self._desk.records, self._desk.freezes
         loans_desk = LoanDesk(trust=trust, loans=loans, clock=clock, random=random)
-        self._reviewer = Reviewer(self._desk, loans_desk, store)
+        self._fitting = Fitting(self._desk, store)
+        self._reviewer = Reviewer(self._desk, loans_desk, store, self._fitting)
         self._goer = Goer(self._desk, loans_desk, store, forecasts=forecasts)
         self._releaser = Releaser(self._desk, loans_desk, store)
 
@@ -88,6 +99,22 @@ class Gate:
     def release(self, request: ReleaseRequest) -> Answer:
         """Sign an UNLOCK or CANCEL, for a reason."""
         return self._releaser.release(request)
+
+    def ticket(self, request: TicketRequest) -> Answer:
+        """Give a ticket for one BENCH order of a job, or say why not."""
+        return self._fitting.ticket(request)
+
+    def bind(self, request: BindRequest) -> Answer:
+        """Sign a BIND of a job, or say why not."""
+        return self._fitting.bind(request)
+
+    def commissioned(self, request: CommissioningRequest) -> tuple[bool, str]:
+        """Take a commissioning record.
+
+        Raises:
+            DocumentRefusedError: it does not hold.
+        """
+        return self._fitting.commissioned(request)
 
     def heard(self, data: bytes, mcu_key: bytes) -> tuple[bool, str]:
         """Take note of a disposition: an order that is over frees its car.

@@ -89,6 +89,8 @@ class GateFile(_Table):
     pack_keys: Annotated[list[_CoseKey], Field(min_length=1)]
     counsel_keys: list[_CoseKey] = []
     forecast: str | None = None
+    work_ticket_keys: list[_CoseKey] = []
+    demo_probation_passed: bool = False
     operators: list[str] | None = None
 
 
@@ -138,6 +140,8 @@ def read_home(home: Path) -> GateHome:
         SecretError: key or token is missing, open to others, or a published example.
     """
     file = _read_file(home / TOML)
+    if not file.demo and file.demo_probation_passed:
+        raise SettingsError(what=f"{home / TOML}: demo_probation_passed exists in a demonstration only")
     key = load_key(home / KEY)
     if not file.demo and is_published(key):
         raise SecretError(what=f"{home / KEY} holds a published example key")
@@ -279,6 +283,8 @@ def _trust(file: GateFile, delegation: bytes) -> Trust:
             for lender in file.lender
         },
         counsel_keys=_keys(file.counsel_keys),
+        policy_keys=_keys(file.work_ticket_keys),
+        asks_probation=not file.demo_probation_passed,
         operators=None if file.operators is None else frozenset(file.operators),
     )
 

@@ -22,6 +22,7 @@ from backend.gate.desk import Desk
 from backend.gate.eligibility import judge
 from backend.gate.events import Event
 from backend.gate.forms import Answer, ReviewRequest, ScreenRequest, Verdict
+from backend.gate.installing import Fitting
 from backend.gate.logged import LogRef, Proof, log_ref_of
 from backend.gate.pack import GAP_S_MIN, Pack
 from backend.gate.people import People
@@ -38,8 +39,8 @@ _RESTRICTING = (OrderType.LOCK, OrderType.RENEW, OrderType.WARN)
 class Reviewer:
     """Judges orders that restrict, and the end of a contract."""
 
-    def __init__(self, desk: Desk, loans: LoanDesk, store: GateStore) -> None:
-        self._desk, self._loans, self._store = desk, loans, store
+    def __init__(self, desk: Desk, loans: LoanDesk, store: GateStore, fitting: Fitting) -> None:
+        self._desk, self._loans, self._store, self._fitting = desk, loans, store, fitting
 
     def screen(self, request: ScreenRequest) -> Answer:
         """Say whether an order would be signed as the loan stands now, and note when its maker had signed."""
@@ -56,6 +57,7 @@ class Reviewer:
             case = self._desk.case(at, question, to_bytes(request.basis), people, now_s)
             nos += case if isinstance(case, list) else judge(case)
             nos += self._locked_nos(at, question, now_s)
+            nos += self._fitting.probation_nos(at, question.order, now_s)
             return self._desk.answer(at, Event.SCREENED, question, nos, Verdict.ELIGIBLE, now_s)
 
     def review(self, request: ReviewRequest) -> Answer:
@@ -89,6 +91,7 @@ class Reviewer:
             nos += judge(case)
             nos += [] if people.nos else self._gap_nos(at, question, case.pack, now_s)
         nos += self._locked_nos(at, question, now_s)
+        nos += self._fitting.probation_nos(at, question.order, now_s)
         log_ref = self._log_ref(request, question.payload, parts, now_s)
         challenge = self._challenge(at, request, question)
         nos += [no for no in (log_ref, challenge) if isinstance(no, No)]

@@ -52,6 +52,9 @@ class Rule(IntEnum):
     LIFE = 28  # the order is not over
     RELEASE = 29  # something asks for the release: a payment, a block, the loan is current
     HELD = 30  # an order that was held is never signed
+    PROBATION = 31  # the car has a commissioning record with its relay proof, and 48 h since this gate had it
+    JOB = 32  # a BENCH ticket or BIND is for a job that was shown, in its time, as the job says
+    JOB_DAY = 33  # tickets and BINDs a car and an installer in a day
 
 
 HOLDS = frozenset({Rule.FREEZE, Rule.BREAKER, Rule.HELD})

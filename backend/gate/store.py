@@ -62,6 +62,14 @@ CREATE TABLE IF NOT EXISTS authority (
 CREATE TABLE IF NOT EXISTS accounts (
     lender_id BLOB NOT NULL, contract_ref BLOB NOT NULL, revision INTEGER NOT NULL,
     PRIMARY KEY (lender_id, contract_ref)) STRICT;
+CREATE TABLE IF NOT EXISTS fittings (
+    kind INTEGER NOT NULL, subject BLOB NOT NULL, mcu_id BLOB NOT NULL, kid BLOB NOT NULL,
+    at_s INTEGER NOT NULL, document BLOB NOT NULL, PRIMARY KEY (kind, subject)) STRICT;
+CREATE INDEX IF NOT EXISTS fittings_by_time ON fittings (kind, at_s);
+CREATE TABLE IF NOT EXISTS commissionings (
+    digest BLOB PRIMARY KEY, mcu_id BLOB NOT NULL, epoch BLOB NOT NULL, at_s INTEGER NOT NULL,
+    document BLOB NOT NULL, ended_s INTEGER) STRICT;
+CREATE INDEX IF NOT EXISTS commissionings_by_car ON commissionings (mcu_id, epoch);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 
@@ -340,6 +348,57 @@ class Transaction:
             values,
         )
         return True
+
+    # --- installations --------------------------------------------------------------------------------------
+
+    def fitting(self, kind: OrderType, subject: bytes) -> bytes | None:
+        """Return what was signed for a BENCH's challenge or a BIND's payload, or None."""
+        row = self._db.execute(
+            "SELECT document FROM fittings WHERE kind = ? AND subject = ?", (int(kind), subject)
+        ).fetchone()
+        return bytes(row[0]) if row else None
+
+    def add_fitting(
+        self, kind: OrderType, subject: bytes, *, mcu_id: bytes, kid: bytes, at_s: int, document: bytes
+    ) -> None:
+        """Keep that a ticket or a BIND was signed; the same again changes nothing."""
+        self._db.execute(
+            "INSERT INTO fittings VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (int(kind), subject, mcu_id, kid, at_s, document),
+        )
+
+    def count_fittings(self, kind: OrderType, *, mcu_id: bytes, kid: bytes, since_s: int) -> tuple[int, int]:
+        """Return how many were signed since then: for this car, and for this installer's key."""
+        row = self._db.execute(
+            "SELECT COALESCE(SUM(mcu_id = ?), 0), COALESCE(SUM(kid = ?), 0) FROM fittings"
+            " WHERE kind = ? AND at_s > ?",
+            (mcu_id, kid, int(kind), since_s),
+        ).fetchone()
+        return int(row[0]), int(row[1])
+
+    def add_commissioning(
+        self, digest: bytes, *, mcu_id: bytes, epoch: bytes, at_s: int, document: bytes
+    ) -> bool:
+        """Keep a car's commissioning record; return whether it is new."""
+        done = self._db.execute(
+            "INSERT INTO commissionings VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING",
+            (digest, mcu_id, epoch, at_s, document),
+        )
+        return done.rowcount == 1
+
+    def commissioned_since(self, mcu_id: bytes, epoch: bytes) -> int | None:
+        """Return when the newest record of a car in this epoch came, None without one in force."""
+        row = self._db.execute(
+            "SELECT MAX(at_s) FROM commissionings WHERE mcu_id = ? AND epoch = ? AND ended_s IS NULL",
+            (mcu_id, epoch),
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
+
+    def end_commissioning(self, mcu_id: bytes, at_s: int) -> None:
+        """Note that a car's box was removed."""
+        self._db.execute(
+            "UPDATE commissionings SET ended_s = ? WHERE mcu_id = ? AND ended_s IS NULL", (at_s, mcu_id)
+        )
 
     # --- marks ----------------------------------------------------------------------------------------------
 

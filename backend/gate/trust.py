@@ -9,7 +9,7 @@ Example:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
@@ -46,6 +46,9 @@ class Trust:
         lenders: by lender_id.
         counsel_keys: kid to key of counsel whose opinions count.
         operators: the gate's register of operators; None when it keeps none.
+        policy_keys: kid to policy key of the backends whose work ticket shows a job.
+        asks_probation: whether a car needs a commissioning record before it can be restricted; settings turn
+            it off in a demonstration only.
     """
 
     is_demo: bool
@@ -55,6 +58,8 @@ class Trust:
     lenders: Mapping[bytes, Lender]
     counsel_keys: Mapping[bytes, EllipticCurvePublicKey]
     operators: frozenset[str] | None = None
+    policy_keys: Mapping[bytes, EllipticCurvePublicKey] = field(default_factory=dict)
+    asks_probation: bool = True
 
     def lender_of_key(self, kid: bytes) -> Lender | None:
         """Return the lender whose loan system has a key."""

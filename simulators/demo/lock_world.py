@@ -218,7 +218,7 @@ class LockWorld(World):
         (self._gate_home / "gate.delegation").write_bytes(self.officers.delegation("gate").read_bytes())
         platform, lender = self._root(PLATFORM), self._root(LENDER)
         (self._gate_home / "gate.toml").write_text(
-            "demo = true\n"
+            "demo = true\ndemo_probation_passed = true\n"
             f"pack_keys = [{_listed([cose_key_bytes(pack_signer.public_key)])}]\n"
             f"[platform]\nkeys = [{_listed(platform[0])}]\nthreshold = {platform[1]}\n"
             f'[log]\nkey = "{self.log_key}"\nquorum = 0\n'

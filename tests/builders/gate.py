@@ -78,6 +78,7 @@ CONTRACT = hashlib.sha256(b"a contract").digest()
 EPISODE = bytes(range(16))
 PACKS = Path(__file__).resolve().parents[2] / "backend" / "gate" / "packs"
 INTEGRATION = published_signer("stranger")
+POLICY = published_signer("policy-1")
 ORIGIN = "log.example/tbox"
 NOON_S = START_S - START_S % DAY_S + 20 * 3_600  # a Wednesday, noon in California; the next day is a holiday
 
@@ -172,6 +173,7 @@ class GateWorld:
         jur: of the orders it makes.
         start_s: when it begins; a business day's noon in California.
         is_demo: whether the gate is a demonstration's.
+        asks_probation: whether it wants a commissioning record; most stories are of cars that have one.
     """
 
     jur: str = "ZZ"
@@ -182,6 +184,7 @@ class GateWorld:
     officers: frozenset[str] | None = None
     path: str = ":memory:"
     seed: int = 1
+    asks_probation: bool = False
     documents: Mapping[str, bytes] = field(default_factory=documents)
 
     def __post_init__(self) -> None:
@@ -219,6 +222,8 @@ class GateWorld:
                 )
             },
             counsel_keys={COUNSEL.kid: COUNSEL.public_key},
+            policy_keys={POLICY.kid: POLICY.public_key},
+            asks_probation=self.asks_probation,
         )
         gate = Gate(
             trust=trust,

@@ -416,6 +416,7 @@ def _gate(desk: Desk, car: LineCar, backend: Backend, system: LoanSystem, weathe
         anchors={root.issuer: (tuple(root.keys), root.threshold) for root in roots},
         log=LogTrust(log=log.key, witnesses=(), quorum=0),
         lenders={LENDER_ID: lender},
+        asks_probation=False,
         counsel_keys={},
     )
     gate = Gate(

@@ -199,6 +199,7 @@ def gate_toml(loan_url: str, world: GateWorld) -> str:
     integration = cose_key_bytes(INTEGRATION.public_key).hex()
     return f"""
 demo = true
+demo_probation_passed = true
 pack_keys = ["{own}"]
 platform = {keys(PLATFORM)}
 [log]
@@ -324,7 +325,8 @@ def test_a_home_that_is_not_right_does_not_start(tmp_path: Path) -> None:
     text = (home / "gate.toml").read_text(encoding="utf-8")
     assert tomllib.loads(text)["demo"] is True
     for old, new, said in (
-        ("demo = true", "demo = false", "published"),
+        ("demo = true\ndemo_probation_passed = true", "demo = false", "published"),
+        ("\ndemo = true", "\ndemo = false", "demo_probation_passed"),
         ('url = "http://127.0.0.1:1"', 'url = "http://loans.example"', "neither https"),
         ("quorum = 0", "quorum = 0\nextra = 1", "extra"),
         ("quorum = 0", "quorum = -1", "quorum"),
