@@ -95,14 +95,11 @@ class Chip:
         fram = Fram(spi, Pin(pins.FRAM_CS, Pin.OUT, value=1), lambda: None)
         self.slot_read = fram.slot_read
 found, body = Store(Chip()).load()
-record = None if body is None else Record.load(body)
-if record is None:
-    print(json.dumps({{"store": found, "is_bound": False, "is_locked": False}}))
-else:
-    print(json.dumps({{"store": found, "is_bound": record.binding is not None,
-     "is_locked": record.open[LOCK] is not None}}))
+record = Record() if found == "EMPTY" else Record.load(body)
+print(json.dumps({{"is_bound": record.binding is not None, "is_locked": record.open[LOCK] is not None}}))
 """
-"""Reads the secure record by the image's own modules: whether a car's box is bound, or locked."""
+"""Reads the secure record by the image's own modules: whether a box is bound to a car, or locked. A record
+that was lost, or is another version's, cannot say so, and the program fails."""
 
 
 def digest(text: str) -> str:

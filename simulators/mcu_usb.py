@@ -274,6 +274,10 @@ class McuUsb:
             if not self.board.is_powered:
                 self.board.power_on()
 
+    def idle(self) -> None:
+        """Let the board live for a moment; for whoever waits for it."""
+        self._stop.wait(TICK_S)
+
     def check(self) -> None:
         """Make sure that the thread lives.
 

@@ -1,0 +1,93 @@
+"""Wherever the plug is pulled, the old image or none is whole, and the same command ends with the new.
+
+Rules: point 2n is before command n of the REPL, 2n + 1 after it and before its answer. Fast tier: two
+points at which something changes; slow tier: all of the switching and a sample of the writing.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from firmware_tools.cli_errors import Exit
+from firmware_tools.flash import Outcome
+from firmware_tools.flash_plan import Refusal
+from firmware_tools.release import Release
+from simulators.mcu_usb import McuUsb, UsbBoard
+from tests.builders.firmware import boots, content, put, small_release
+
+SWITCHING = 4  # the last commands: copy, rename, mark, rename; nobody answers the reset after them
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return small_release(tmp_path_factory.mktemp("old") / "release", number=1)
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return small_release(tmp_path_factory.mktemp("new") / "release", number=2)
+
+
+def cut(folder: Path, point: int, new: Release, old: Release | None) -> None:
+    """Pull the plug at a point of a flashing, look what boots, do it again, look again."""
+    with McuUsb(UsbBoard(folder, link=folder.with_suffix(".tty"))) as usb:
+        before = None
+        if old is not None:
+            assert put(usb, old).outcome is Outcome.FLASHED
+            before = boots(usb)
+            assert before == "1"
+        usb.board.cut_at = 2 * usb.board.commands + point
+        first = put(usb, new)
+        was_cut = not usb.board.is_powered
+        usb.board.cut_at = None
+        found = {boots(usb), boots(usb)}  # the first may be held, the second is not
+        if was_cut and first.outcome is not Outcome.FLASHED:
+            assert first.error is not None
+            assert (first.error.code, first.error.exit) == (Refusal.CUT_SHORT, Exit.CUT_SHORT)
+        assert found - {None} <= {before, "2"}
+        assert len(found - {None}) <= 1
+        assert old is None or found != {None}, "a board that had an image has one"
+        again = put(usb, new)
+        assert again.outcome in (Outcome.FLASHED, Outcome.UP_TO_DATE)
+        assert boots(usb) == "2"
+        assert content(usb, again.slot) == new.content
+
+
+@pytest.fixture(scope="module")
+def count(tmp_path_factory: pytest.TempPathFactory, old: Release, new: Release) -> int:
+    """How many commands it takes to flash a board that has an image."""
+    folder = tmp_path_factory.mktemp("count") / "board"
+    with McuUsb(UsbBoard(folder, link=folder.with_suffix(".tty"))) as usb:
+        put(usb, old)
+        before = usb.board.commands
+        put(usb, new)
+        return usb.board.commands - before
+
+
+def test_a_board_that_loses_its_plug_before_the_switch_keeps_the_old_image(
+    tmp_path: Path, count: int, old: Release, new: Release
+) -> None:
+    for point in (2 * (count - SWITCHING) - 20, 2 * (count - 1)):
+        cut(tmp_path / f"{point}", point, new, old)
+
+
+@pytest.mark.slow
+def test_a_plug_pulled_while_the_image_is_switched_leaves_the_old_or_the_new(
+    tmp_path: Path, count: int, old: Release, new: Release
+) -> None:
+    for point in range(2 * (count - SWITCHING), 2 * count + 1):
+        cut(tmp_path / f"{point}", point, new, old)
+
+
+@pytest.mark.slow
+def test_a_plug_pulled_while_the_image_is_written_leaves_the_old(
+    tmp_path: Path, count: int, old: Release, new: Release
+) -> None:
+    for point in range(0, 2 * (count - SWITCHING), 11):
+        cut(tmp_path / f"{point}", point, new, old)
+
+
+@pytest.mark.slow
+def test_a_plug_pulled_at_the_first_flashing_leaves_no_image_or_the_new(tmp_path: Path, new: Release) -> None:
+    for point in range(1, 80, 13):
+        cut(tmp_path / f"{point}", point, new, None)
