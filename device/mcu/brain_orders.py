@@ -346,7 +346,8 @@ def _question(brain, body):
         brain.link_code("BUSY", body, "challenge")
         return
     brain.intake.left -= 1  # signing costs what verifying does
-    if record.challenge is None or brain.tick - record.challenge[1] >= brain_timers.CHALLENGE_LIFE_S:
+    life_s = brain_timers.FITTING_LIFE_S if record.mode == COMMISSIONING else brain_timers.CHALLENGE_LIFE_S
+    if record.challenge is None or brain.tick - record.challenge[1] >= life_s:
         record.challenge = [brain.board.random(16), brain.tick, brain.firmware]
         if not brain.commit():
             return

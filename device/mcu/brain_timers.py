@@ -45,6 +45,9 @@ from protocol.orders_vocabulary import (
 )
 
 CHALLENGE_LIFE_S = 86_400  # README §1.5: no order may name an older one
+FITTING_LIFE_S = (
+    30  # while COMMISSIONING: a BENCH has 120 s from the challenge on, and an old one leaves none
+)
 SAVE_S = 60  # ticks are written so often while something counts on them …
 SAVE_IDLE_S = 900  # … and so often otherwise, which spares the flash
 ASK_AGAIN_S = 30  # a go question that nobody answered is sent again

@@ -186,6 +186,22 @@ def test_an_idling_engine_that_shakes_the_box_ends_no_bench_and_wheels_do() -> N
     assert seen.engine_s >= 19
 
 
+def test_while_it_is_fitted_a_question_gets_a_challenge_that_a_bench_still_has_time_for() -> None:
+    """Asked for and not used in time: else the fitter would wait a day for the next one."""
+    box = fitted()
+    late = bench(box, 60)
+    box.run(200)
+    box.send_order(late)
+    assert box.answers(late)[0][0] is State.REJECTED
+    box.send_order(bench(box, 60))
+    box.run(2)
+    assert box.board.coil
+    bound = Box.bound()
+    first = bound.ask_challenge()
+    bound.run(200)
+    assert bound.ask_challenge() == first, "people sign for minutes, and every question gets the same"
+
+
 def test_the_last_four_benches_stay() -> None:
     box = fitted()
     for _ in range(6):
