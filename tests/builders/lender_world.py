@@ -4,14 +4,17 @@ The car signs with a key made here; the server is a real HTTP server on loopback
 `world.server.lies[path part] = change` makes it answer differently from what it knows.
 """
 
+import atexit
 import hashlib
 import json
 import secrets
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -325,7 +328,14 @@ def _part(body: Json) -> Json:
 
 
 def furnish(folder: Path) -> None:
-    """Make keys, roots, delegations and snapshots of a whole world, once for many tests."""
+    """Put keys, roots, delegations and snapshots of a whole world into a folder; made once a process."""
+    shutil.copytree(_furnished(), folder, dirs_exist_ok=True)
+
+
+@cache
+def _furnished() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="tbox-furnished-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     desk = Desk(folder)
     desk.root(LENDER, ("ann", "bob"), threshold=2, out="lender-root.json")
     desk.root("platform", ("pat", "pim"), threshold=2, out="platform-root.json")
@@ -340,6 +350,7 @@ def furnish(folder: Path) -> None:
         parts = [desk.sign("root", f"{issuer}.draft", name) for name in officers]
         words = ("--root", f"{issuer}-root.json", "--out", f"{issuer}.snapshot")
         desk.run("root", "assemble", f"{issuer}.draft", *parts, *words)
+    return folder
 
 
 @contextmanager
