@@ -14,7 +14,9 @@ Example:
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -39,6 +41,9 @@ ENTER_S: Final = 5.0
 
 PIECE_BYTES: Final = 1_024
 """Bytes of a file that are sent at once: twice that in base64 is what a board's heap has at hand."""
+
+_OS_ERROR: Final = re.compile(r"OSError: (?:\[Errno )?(\d+)")
+"""MicroPython names few error numbers; Linux and MicroPython number them alike."""
 
 Progress = Callable[[str, int, int], None]
 """Told the step, and how many of how many bytes are done."""
@@ -78,12 +83,19 @@ class Report:
     error: ToolError | None = None
 
 
-def flash(port: str, job: Job, progress: Progress) -> Report:
-    """Put a release on one board; what stops it stands in the report."""
+def flash(port: str, job: Job, progress: Progress, *, enter_s: float = ENTER_S) -> Report:
+    """Put a release on one board; what stops it stands in the report.
+
+    Args:
+        port: its serial port.
+        job: what is to be done.
+        progress: told the steps.
+        enter_s: longest until the board answers, s.
+    """
     began = time.monotonic()
     try:
         with _in_words(port):
-            outcome, facts, plan = _flash(port, job, progress)
+            outcome, facts, plan = _flash(port, job, progress, enter_s)
     except ToolError as error:
         return Report(
             port=port, outcome=Outcome.REFUSED, took_s=round(time.monotonic() - began, 2), error=error
@@ -99,11 +111,11 @@ def flash(port: str, job: Job, progress: Progress) -> Report:
     )
 
 
-def _flash(port: str, job: Job, progress: Progress) -> tuple[Outcome, Facts, Plan]:
+def _flash(port: str, job: Job, progress: Progress, enter_s: float) -> tuple[Outcome, Facts, Plan]:
     board = job.board
     progress("looking", 0, 1)
     try:
-        link = opened(port, board.baudrate, ENTER_S)
+        link = opened(port, board.baudrate, enter_s)
     except LinkLostError as error:
         raise ToolError(
             Refusal.NO_BOARD,
@@ -225,11 +237,12 @@ def _in_words(port: str) -> Iterator[None]:
             Exit.CUT_SHORT,
         ) from error
     except BoardError as error:
-        if "ENOSPC" in str(error):
+        number = _OS_ERROR.search(str(error))
+        if number is not None and int(number[1]) == errno.ENOSPC:
             raise ToolError(
                 Refusal.NO_ROOM, "The flash is full: remove what is not ours and try again."
             ) from error
-        if "EROFS" in str(error):
+        if number is not None and int(number[1]) == errno.EROFS:
             raise ToolError(
                 Refusal.READ_ONLY, "The flash cannot be written: unmount it elsewhere, or replace the board."
             ) from error

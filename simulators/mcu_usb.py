@@ -12,9 +12,9 @@ Rules:
 - The folder is thrown away by whoever made it: what a command on the REPL may do, it may do to the host's
   files that this user may write.
 
-Faults: `cut_at` pulls the plug before or after a command of the REPL, `board.uname` is another board,
-`command_s` makes each command slow, `is_read_only` and `room_bytes` are a flash that cannot be written or is
-full.
+Faults: `cut_at` pulls the plug before or after a command of the REPL, `uname` is another board, `command_s`
+makes each command slow, `is_read_only`, `room_bytes` and `hidden_bytes` are a flash that cannot be written, is
+full, or fills up before it should.
 
 Example:
     with McuUsb(UsbBoard(Path("build/usb0"), link=Path("build/usb0.tty"))) as usb:
@@ -77,6 +77,7 @@ class UsbBoard(McuBoard):
         command_s: s that each command takes longer.
         is_read_only: nothing can be written.
         room_bytes: bytes that may still be written.
+        hidden_bytes: room that the flash says it has, and has not.
         in_repl: it waits for commands; False while a program runs.
     """
 
@@ -100,6 +101,7 @@ class UsbBoard(McuBoard):
         self.command_s = 0.0
         self.is_read_only = False
         self.room_bytes = FLASH_BYTES
+        self.hidden_bytes = 0
         self.in_repl = False
         self._is_interrupted = False
         self._master = self._slave = -1
@@ -236,7 +238,7 @@ class UsbBoard(McuBoard):
         return 0
 
     def _on_statvfs(self) -> list[int]:
-        return [BLOCK_BYTES, FLASH_BYTES // BLOCK_BYTES, self.room_bytes // BLOCK_BYTES]
+        return [BLOCK_BYTES, FLASH_BYTES // BLOCK_BYTES, (self.room_bytes + self.hidden_bytes) // BLOCK_BYTES]
 
     def _on_uname(self) -> list[str]:
         return list(self.uname)
