@@ -30,6 +30,7 @@ class Part(NamedTuple):
 
 PARTS: Final[dict[str, Part]] = {
     "car": Part("firmware_tools.install_car", "Fit a box at the car, from ticket to signed record."),
+    "doctor": Part("firmware_tools.doctor", "Is a box well, on site or from afar."),
     "record": Part("firmware_tools.record_cli", "Show, verify and print the signed record."),
     "flash": Part("firmware_tools.flash_cli", "Put a signed release on boards, many at a time."),
     "firmware": Part("firmware_tools.release_cli", "Build, sign and look at a release of the firmware."),

@@ -151,8 +151,16 @@ class BackendOffice:
         Raises:
             ToolError: the office refuses or is away.
         """
-        rows = self._ask("GET", f"/v1/devices/{device}/keys", None)
-        return [bytes.fromhex(row["cose_key"]) for row in rows.get("items", [])]
+        rows = self.look(f"/v1/devices/{device}").get("keys", [])
+        return [bytes.fromhex(row["cose_key"]) for row in rows]
+
+    def look(self, path: str) -> dict[str, Any]:
+        """Read something of the office's.
+
+        Raises:
+            ToolError: the office refuses or is away.
+        """
+        return self._ask("GET", path, None)
 
     def _post(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
         return self._send("POST", what, body)
