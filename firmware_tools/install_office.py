@@ -181,7 +181,9 @@ class BackendOffice:
                 content: dict[str, Any] = json.loads(answer.read(HTTP_BYTES_MAX) or b"{}")
                 return content
         except urllib.error.HTTPError as refused:
-            raise _refused(refused.code, refused.read(HTTP_BYTES_MAX)) from refused
+            with refused:  # it holds a connection
+                said = refused.read(HTTP_BYTES_MAX)
+            raise _refused(refused.code, said) from refused
         except (OSError, ValueError) as error:
             sentence = f"The office at {self.url} does not answer ({error}): go where there is a network."
             raise ToolError(OfficeCode.OFFICE_AWAY, sentence, Exit.CUT_SHORT) from error
