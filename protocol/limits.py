@@ -319,6 +319,29 @@ FIRMWARE_RELEASE_MAX = 2**31 - 1
 BOARDS_AT_ONCE_MAX = 32
 """Boards of one call: a tray; each has a thread and a serial line."""
 
+# --- Depot --------------------------------------------------------------------------------------------------
+
+DEPOT_BOXES_MAX = 64
+"""Boxes of one tray: what fits on a table and into one person's care."""
+
+DEPOT_BOXES_AT_ONCE = 16
+"""Boxes worked on side by side: each waits for its network and its flash, not for our processor."""
+
+DEPOT_SSH_S_MAX = 60
+"""Seconds for one conversation over SSH: writing twenty small files, or making a key in a slow TPM."""
+
+DEPOT_HTTP_S_MAX = 20
+"""Seconds for an answer of the office about a label."""
+
+DEPOT_ANSWER_BYTES_MAX = 262_144
+"""Bytes of what a box says over SSH: twenty files of 2 KiB in base64 take a fifth of it."""
+
+DEPOT_SPARE_BYTES = 1_048_576
+"""Bytes that a box's root must have free before anything is written there: the files take 10 KiB."""
+
+TRAY_BYTES_MAX = 65_536
+"""Bytes of a tray file: 64 boxes take some 12 KiB."""
+
 # --- Protocol: policy and time ------------------------------------------------------------------------------
 
 POLICY_BYTES_MAX = 8_192
@@ -816,3 +839,13 @@ INSTALL_WATCHERS_MAX = 8
 
 INSTALL_LINE_BYTES_MAX = 32_768
 """Bytes of a line at the local door: a command of 16 KiB in base64url takes 22 KiB."""
+
+PROBATION_LOOK_DAYS = 14
+"""Days after a record that are looked through for a drive and a night: a car on holiday is looked at again
+by a later record; the rest bounds one look."""
+
+PROBATION_BATCHES_MAX = 50_000
+"""Batches of one look for a sleep: two weeks of one every 25 s."""
+
+PROBATION_MINUTES_MAX = 20_160
+"""Minutes of one signal in one look: two weeks."""
