@@ -94,6 +94,7 @@ class Kind(StrEnum):
     INSTALL_REPORT = "install-report"
     COMMISSIONING = "commissioning"
     COMMISSIONING_RECORD = "commissioning-record"
+    UPDATE_QUESTION = "update-question"
 
 
 class Signer(Port):

@@ -43,6 +43,7 @@ from backend.api.routes import (
     ledger,
     me,
     orders,
+    rollouts,
     signals,
     state,
     trace,
@@ -75,6 +76,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     orders.router,
     authority.router,
     kill_switch.router,
+    rollouts.router,
     vehicles.router,
     jobs.router,
     job_events.router,
@@ -87,6 +89,7 @@ OPEN_ROUTES: Final = frozenset(
         ("POST", "/v1/enrol"),  # a box has no key yet: one-time token and proof
         ("POST", "/v1/renewals/nonce"),  # reveals nothing, keeps nothing: stateless
         ("POST", "/v1/renewals"),  # a box has no key: nonce and proof
+        ("POST", "/v1/updates"),  # a box has no key: its question is signed
     }
 )
 
@@ -99,6 +102,7 @@ TAGS: Final = [
     {"name": "ledger", "description": "The append-only log: checkpoints, leaves, proofs."},
     {"name": "orders", "description": "What people have signed for a car, and what it has answered."},
     {"name": "installation", "description": "Vehicles, jobs, work tickets, what boxes report, records."},
+    {"name": "updates", "description": "Which release reaches whom, and what it did to vehicles."},
     {"name": "evidence", "description": "Proof, verified and for verification elsewhere."},
 ]
 

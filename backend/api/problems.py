@@ -146,6 +146,10 @@ REFUSALS: Final[Mapping[Reason, ProblemKind]] = MappingProxyType(
             "mcu-by-record", "Another microcontroller comes by a commissioning record only", _S.CONFLICT
         ),
         Reason.TOO_MANY_PHOTOS: _kind("too-many-photos", "The job has as many photos as it may", _S.CONFLICT),
+        Reason.ROLLOUT_UNKNOWN: _kind("rollout-not-found", "There is no such rollout", _S.NOT_FOUND),
+        Reason.ROLLOUT_OPEN: _kind("rollout-open", "Another rollout stands in the way", _S.CONFLICT),
+        Reason.ROLLOUT_STATE: _kind("rollout-state", "The rollout is past this", _S.CONFLICT),
+        Reason.BAD_ROLLOUT: _kind("bad-rollout", "The rollout cannot be made so", _S.UNPROCESSABLE_ENTITY),
         Reason.BAD_PHOTO: _kind("bad-photo", "This is not the picture announced", _S.UNPROCESSABLE_ENTITY),
     }
 )

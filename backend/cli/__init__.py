@@ -20,6 +20,7 @@ from backend.cli.ledger import ledger_app
 from backend.cli.orders import orders_app
 from backend.cli.output import ReportingGroup
 from backend.cli.registry import device_app, key_app, org_app, token_app
+from backend.cli.rollouts import rollout_app
 from backend.cli.server import init, migrate, partitions, serve
 from backend.gate.cli import app as gate_app
 from backend.witness.cli import app as witness_app
@@ -49,6 +50,7 @@ app.add_typer(bridge_app, name="bridge")
 app.add_typer(gate_app, name="gate")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(orders_app, name="orders")
+app.add_typer(rollout_app, name="rollout")
 app.add_typer(witness_app, name="witness")
 if find_spec("backend.trace_cli") is not None:  # `trace` and `rebuild`: commands of their own module
     app.add_typer(import_module("backend.trace_cli").app)

@@ -59,6 +59,9 @@ class Permission(StrEnum):
     LABEL_REGISTER = "label-register"  # the depot: which keys are behind which label
     AUTHORITY_READ = "authority-read"  # documents that roots have signed
     AUTHORITY_WRITE = "authority-write"  # bring one; its signatures decide, not who brings it
+    ROLLOUT_READ = "rollout-read"  # which release reaches whom, and what it did to vehicles
+    ROLLOUT_MANAGE = "rollout-manage"  # begin, pause, resume, stop; approve what another one began
+    ROLLOUT_REPORT = "rollout-report"  # say that a car did not start after an update
 
 
 class Purpose(StrEnum):
@@ -77,6 +80,7 @@ class Purpose(StrEnum):
 _P = Permission
 _READ: Final = frozenset({_P.SELF_READ, _P.DEVICE_READ, _P.AUTHORITY_READ})
 _RELEASE: Final = frozenset({_P.ORDER_READ, _P.ORDER_RELEASE, _P.AUTHORITY_WRITE})
+_ROLLOUT: Final = frozenset({_P.ROLLOUT_READ, _P.ROLLOUT_MANAGE, _P.ROLLOUT_REPORT})
 
 # An administrator runs an organisation and signs nothing (B-06): what people sign, they bring themselves.
 _SIGNERS_ONLY: Final = frozenset({_P.ORDER_REQUEST, _P.ORDER_APPROVE, _P.ORDER_RELEASE})
@@ -85,15 +89,19 @@ GRANTS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType(
     {
         Role.OFFICER_MAKER: _READ | _RELEASE | {_P.ORDER_REQUEST, _P.INSTALL_READ},
         Role.OFFICER_CHECKER: _READ | _RELEASE | {_P.ORDER_APPROVE, _P.INSTALL_READ},
-        Role.SAFETY_OFFICER: _READ | _RELEASE | {_P.KILL_SWITCH, _P.ACCESS_LOG_READ, _P.INSTALL_READ},
+        Role.SAFETY_OFFICER: _READ
+        | _RELEASE
+        | {_P.KILL_SWITCH, _P.ACCESS_LOG_READ, _P.INSTALL_READ}
+        | _ROLLOUT,
         Role.OPERATOR: _READ
-        | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.ORDER_READ, _P.INSTALL_READ, _P.INSTALL_PLAN},
+        | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.ORDER_READ, _P.INSTALL_READ, _P.INSTALL_PLAN}
+        | {_P.ROLLOUT_READ, _P.ROLLOUT_REPORT},
         Role.INSTALLER: _READ
         | {_P.TELEMETRY_READ, _P.ENROLMENT_MANAGE, _P.MCU_REGISTER}
-        | {_P.INSTALL_READ, _P.INSTALL_WORK, _P.LABEL_REGISTER},
+        | {_P.INSTALL_READ, _P.INSTALL_WORK, _P.LABEL_REGISTER, _P.ROLLOUT_REPORT},
         Role.AUDITOR: _READ
         | {_P.TELEMETRY_READ, _P.POSITION_READ, _P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ, _P.ORDER_READ}
-        | {_P.INSTALL_READ},
+        | {_P.INSTALL_READ, _P.ROLLOUT_READ},
         Role.OMBUDS: _READ | _RELEASE | {_P.EVIDENCE_EXPORT, _P.ACCESS_LOG_READ, _P.INSTALL_READ},
         Role.ORG_ADMIN: frozenset(_P) - _SIGNERS_ONLY,
         Role.PLATFORM_ADMIN: _READ

@@ -68,6 +68,10 @@ class Reason(StrEnum):
     MCU_BY_RECORD = "mcu-by-record"
     TOO_MANY_PHOTOS = "too-many-photos"
     BAD_PHOTO = "bad-photo"
+    ROLLOUT_UNKNOWN = "rollout-not-found"
+    ROLLOUT_OPEN = "rollout-open"
+    ROLLOUT_STATE = "rollout-state"
+    BAD_ROLLOUT = "bad-rollout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
