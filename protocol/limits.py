@@ -339,6 +339,9 @@ DEPOT_ANSWER_BYTES_MAX = 262_144
 DEPOT_SPARE_BYTES = 1_048_576
 """Bytes that a box's root must have free before anything is written there: the files take 10 KiB."""
 
+LABELS_A_SHEET_MAX = 48
+"""Labels of a printed page: A4 takes four columns of twelve."""
+
 TRAY_BYTES_MAX = 65_536
 """Bytes of a tray file: 64 boxes take some 12 KiB."""
 
