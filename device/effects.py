@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device.car_questions import Question
     from device.order_state import JournalChange
     from device.state import BatchKey, BootId, BootMark, ChainId, SpoolClass, Statement
     from protocol.batch import ChainHead, Origin
@@ -180,6 +181,34 @@ class SendMcu:
     is_urgent: bool = False
 
 
+# --- for an installation ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HearBus:
+    """Listen at each known bit rate, sending nothing at all; answered by BusHeard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskCar:
+    """Ask the car at a proved bit rate, then be silent again; answered by CarAnswered."""
+
+    questions: tuple[Question, ...]
+    bitrate: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetCarGo:
+    """Ask and try nothing more, and listen only: the job was aborted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepProgress:
+    """Make this the progress that the next start finds."""
+
+    data: bytes = field(repr=False)
+
+
 # --- for the shell ---
 
 
@@ -221,4 +250,7 @@ SpoolEffect: TypeAlias = (
     | ReadBatch
 )
 OrderEffect: TypeAlias = WriteJournal | SendMcu
-Effect: TypeAlias = SpoolEffect | PublishBatch | PublishMessage | OrderEffect | Report | SetClock
+InstallEffect: TypeAlias = HearBus | AskCar | LetCarGo | KeepProgress
+Effect: TypeAlias = (
+    SpoolEffect | PublishBatch | PublishMessage | OrderEffect | InstallEffect | Report | SetClock
+)

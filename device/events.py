@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from device.acquisition.lot import FrameLot
+    from device.car_questions import Heard, Question
     from device.state import BatchKey, ChainRecord
     from protocol.batch import DropCause
     from protocol.facts import Event as Fact
@@ -242,6 +243,25 @@ class JournalFailed:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusHeard:
+    """What each bit rate gave; empty when the bus could not be opened."""
+
+    heard: tuple[Heard, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarAnswered:
+    """Whole answers of the car by question; None where it did not answer, or refused."""
+
+    answers: tuple[tuple[Question, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallTick:
+    """A quarter of a second passed while an installation is open."""
+
+
 EngineEvent: TypeAlias = (
     FramesReceived
     | GnssReceived
@@ -267,6 +287,9 @@ EngineEvent: TypeAlias = (
     | McuReceived
     | JournalWritten
     | JournalFailed
+    | BusHeard
+    | CarAnswered
+    | InstallTick
 )
 JournalEvent: TypeAlias = JournalWritten | JournalFailed
 SpoolEvent: TypeAlias = BatchStored | StoreFailed | BatchRead | BatchDamaged | ChainStarted

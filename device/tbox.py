@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, assert_never
 
+from device.commissioning.desk import InstallDesk
 from device.delivery.answer_watch import AnswerWatch
 from device.delivery.outbox import Outbox
 from device.delivery.time_sync import TimeSync
@@ -29,6 +30,8 @@ from device.events import (
     BatchRead,
     BatchStored,
     BusChanged,
+    BusHeard,
+    CarAnswered,
     ChainStarted,
     DropsReported,
     EngineEvent,
@@ -36,6 +39,7 @@ from device.events import (
     FramesReceived,
     GnssReceived,
     HealthReported,
+    InstallTick,
     JournalFailed,
     JournalWritten,
     McuChanged,
@@ -54,6 +58,7 @@ from device.intake import Intake
 from device.order_state import JournalImage
 from device.orders.desk import DOWN_KINDS, OrdersDesk
 from device.orders.facts import FactsKeeper
+from device.orders.link import LinkKind
 from device.state import BootMark
 from protocol.batch import Gap, GapCause
 from protocol.clock import ClockClass
@@ -66,6 +71,7 @@ from protocol.topics import Down
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device.commissioning.desk import InstallConfig
     from device.config import EngineConfig
     from device.intake import BusPlan
     from device.state import SpoolImage
@@ -84,6 +90,8 @@ class TBox:
         image: What the spool held at start.
         now: The moment of the start.
         orders: What the order journal held at start; only with a microcontroller.
+        install: What the box knows before an installation; only with a microcontroller.
+        installed: How far an installation had come, as the last start kept it.
     """
 
     def __init__(
@@ -95,6 +103,8 @@ class TBox:
         image: SpoolImage,
         now: Instant,
         orders: JournalImage | None = None,
+        install: InstallConfig | None = None,
+        installed: bytes = b"",
     ) -> None:
         keys = [public_key_from_cose(data) for data in config.backend_keys]
         self._backend_keys = {thumbprint(key): key for key in keys}
@@ -106,6 +116,18 @@ class TBox:
             None
             if facts is None
             else OrdersDesk(config, signer=signer, image=orders or JournalImage(), facts=facts)
+        )
+        self.installation = (
+            None
+            if self._desk is None or install is None
+            else InstallDesk(
+                install,
+                signer=signer,
+                secret=image.chain.salt_secret,
+                boot=config.boot,
+                kept=installed,
+                courier=self._desk.take,
+            )
         )
         self._time = TimeSync(
             device=config.device, signer=signer, secret=image.chain.salt_secret, boot=config.boot
@@ -142,7 +164,8 @@ class TBox:
             "chain_seq": outbox.keeper.chain.last_seq,
         }
         orders = {} if self._desk is None else self._desk.metrics()
-        return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts, **orders}
+        fitting = {} if self.installation is None else self.installation.counts
+        return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts, **orders, **fitting}
 
     def words(self) -> dict[str, str]:
         """Return what a person reads of the lock; empty without a microcontroller."""
@@ -207,6 +230,8 @@ class TBox:
                 return self._connect(now)
             case UplinkLost():
                 self._is_connected = False
+                if self.installation is not None:
+                    self.installation.note_uplink(is_connected=False)
                 self._time.forget()
                 if self._desk is not None:
                     self._desk.lose_link()
@@ -229,9 +254,29 @@ class TBox:
                 outbox.note_chain(record, now)
             case McuChanged() | McuReceived() | JournalWritten() | JournalFailed():
                 return self._react_to_orders(event, now)
+            case BusHeard() | CarAnswered() | InstallTick():
+                return self._react_to_installation(event, now)
             case _:
                 assert_never(event)
         return []
+
+    def _react_to_installation(
+        self, event: BusHeard | CarAnswered | InstallTick, now: Instant
+    ) -> list[Effect]:
+        desk, at = self.installation, self._outbox.clock.at(now)
+        if desk is None:
+            return []
+        match event:
+            case BusHeard():
+                return desk.hear_bus(event, at)
+            case CarAnswered():
+                return desk.hear_car(event, at)
+            case InstallTick():
+                if self._desk is not None and self._desk.facts.has_fix(now.mono_us):
+                    desk.note_fix()
+                return desk.advance(at)
+            case _:
+                assert_never(event)
 
     def _react_to_orders(
         self, event: McuChanged | McuReceived | JournalWritten | JournalFailed, now: Instant
@@ -242,10 +287,12 @@ class TBox:
             case McuChanged(is_up=is_up, detail=detail):
                 fields: dict[str, int | float | str | bool | None] = {"is_up": is_up, "detail": detail}
                 self._outbox.builder.add_event(Fact(t_us=now.mono_us, name="mcu_changed", fields=fields))
+                if self.installation is not None:
+                    self.installation.note_line(is_up=is_up)
                 return desk.note_mcu(is_up=is_up)
             case McuReceived(kind=kind, body=body):
                 try:
-                    return desk.take_mcu(kind, body, now)
+                    return desk.take_mcu(kind, body, now) + self._fit(kind, body, now)
                 except ProtocolError as error:
                     self._counts["mcu_messages_rejected"] += 1
                     said: dict[str, int | float | str | None] = {"kind": kind, "code": error.code.value}
@@ -256,6 +303,15 @@ class TBox:
                 return desk.note_failed(number, detail, now)
             case _:
                 assert_never(event)
+
+    def _fit(self, kind: int, body: bytes, now: Instant) -> list[Effect]:
+        """Show the installation what the microcontroller said."""
+        installation, desk, at = self.installation, self._desk, self._outbox.clock.at(now)
+        if installation is None or desk is None:
+            return []
+        if kind == LinkKind.STATUS:
+            return [] if desk.status is None else installation.note_status(desk.status, at)
+        return installation.take_mcu(kind, body, at)
 
     # --- boots and ticks ---
 
@@ -320,6 +376,8 @@ class TBox:
 
     def _connect(self, now: Instant) -> list[Effect]:
         self._is_connected = True
+        if self.installation is not None:
+            self.installation.note_uplink(is_connected=True)
         if self._desk is not None:
             self._desk.connect()
         lacks_time = self._lacks_time(now)
@@ -340,6 +398,8 @@ class TBox:
                 return self._take_receipt(open_receipt(payload, self._backend_keys.get), now)
             if kind is Down.TIME:
                 return self._take_time(payload, now)
+            if self.installation is not None and kind is Down.INSTALL:
+                return self.installation.take(payload, self._outbox.clock.at(now))
             if self._desk is not None and kind in DOWN_KINDS:
                 return self._desk.take(kind, payload, self._outbox.clock.at(now))
         except ProtocolError as error:

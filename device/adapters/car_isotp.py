@@ -11,7 +11,7 @@ Rules:
 It decides nothing: see `device.commissioning`.
 
 Example:
-    heard = hear(settings, stop=stopping)
+    heard = hear(settings, clock, stop=stopping)
     answers = ask(settings, (Question.VIN_OBD,), bitrate=500_000, stop=stopping)
 
 Source: ISO 15765-2:2016, ISO 15765-4:2021 §10 (addresses, padding), ISO 14229-1:2020 §8.
@@ -20,7 +20,6 @@ Source: ISO 15765-2:2016, ISO 15765-4:2021 §10 (addresses, padding), ISO 14229-
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -47,17 +46,18 @@ if TYPE_CHECKING:
 
     from udsoncan import ClientConfig
 
-    from device.adapters.can_bus import CanSettings
+    from device.adapters.can_bus import CanSettings, Clock
 
 _log = logging.getLogger(__name__)
 
 BITRATES: Final = (500_000, 250_000, 125_000, 1_000_000, 100_000)
 """Rates of passenger cars, the usual first."""
 
-HEAR_S: Final = 1.2  # each rate: what a bus says at least, it says each second
+HEAR_US: Final = 1_200_000  # each rate: what a bus says at least, it says each second
 ENOUGH_FRAMES: Final = 200  # two nodes with one identifier show within so many
 FALSE_STARTS_MAX: Final = 64  # lines that did not read, before a rate is given up
 ANSWER_S, PATIENCE_S = 1.0, 5.0
+PATIENCES_MAX = 5  # answers that ask for patience, each within ANSWER_S
 _WAIT_S = 0.02
 _PENDING = 0x78
 _NEGATIVE = 0x7F
@@ -80,11 +80,12 @@ _ADDRESSES: Final = (
 )
 
 
-def hear(settings: CanSettings, *, stop: threading.Event) -> tuple[Heard, ...]:
+def hear(settings: CanSettings, clock: Clock, *, stop: threading.Event) -> tuple[Heard, ...]:
     """Return what each bit rate gives, in the order tried; a rate that cannot be opened gives nothing.
 
     Args:
         settings: the bus; its own rate is tried first.
+        clock: the agent's.
         stop: ends the trial early.
     """
     can_try = settings.interface in LISTEN_ONLY
@@ -96,18 +97,18 @@ def hear(settings: CanSettings, *, stop: threading.Event) -> tuple[Heard, ...]:
     for rate in rates:
         if stop.is_set():
             break
-        found.append(_hear_one(replace(settings, bitrate=rate or None, listen_only=True), rate, stop))
+        found.append(_hear_one(replace(settings, bitrate=rate or None, listen_only=True), clock, rate, stop))
     return tuple(found)
 
 
-def _hear_one(settings: CanSettings, rate: int, stop: threading.Event) -> Heard:
+def _hear_one(settings: CanSettings, clock: Clock, rate: int, stop: threading.Event) -> Heard:
     frames = errors = 0
     lengths: dict[int, int] = {}
     conflicts: set[int] = set()
     try:
         with can.Bus(**settings.keywords()) as bus:  # type: ignore[arg-type] # each driver its own
-            until = time.monotonic() + HEAR_S
-            while time.monotonic() < until and frames < ENOUGH_FRAMES and not stop.is_set():
+            until = clock.mono_us() + HEAR_US
+            while clock.mono_us() < until and frames < ENOUGH_FRAMES and not stop.is_set():
                 try:
                     message = bus.recv(_WAIT_S)
                 except (ValueError, IndexError, KeyError):  # a line that is not a frame
@@ -177,10 +178,9 @@ def _obd(line: PythonIsoTpConnection, question: Question) -> bytes | None:
     """Ask what is older than UDS, and has no client: one request, one answer."""
     line.empty_rxqueue()
     line.send(question.request)
-    until = time.monotonic() + PATIENCE_S
-    while (left := until - time.monotonic()) > 0:
+    for _ in range(PATIENCES_MAX):
         try:
-            answer = line.wait_frame(timeout=min(left, ANSWER_S), exception=True)
+            answer = line.wait_frame(timeout=ANSWER_S, exception=True)
         except TimeoutException:
             return None
         if answer is None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from device.agent.driver import McuLine
+    from device.agent.fitting import Fitting
     from device.agent.home import AgentHome
     from device.agent.wiring import Wired
     from device.effects import SetClock
@@ -70,6 +71,7 @@ class Core:
         set_clock: takes signed time.
         watch: wraps the spool, for one who wants to see what goes into it.
         mcu: the line to the microcontroller; None without one, and then no order is taken.
+        fitting: serves an installation; None without a microcontroller.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Core:
         set_clock: Callable[[SetClock], None],
         watch: Callable[[Spool], Spool] = lambda spool: spool,
         mcu: McuLine | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
         self.driver: Driver
         self.messages_misaddressed = 0
@@ -95,6 +98,7 @@ class Core:
         self._orders = Handover[Arrived](UPLINK_MESSAGES_MAX)
         self._spool = watch(SqliteSpool(home.spool, listener=self._hear_spool))
         self._mcu = mcu
+        self._fitting = None if mcu is None else fitting
         self._journaled = Handover[JournalEvent](2 * JOURNAL_QUEUE_MAX)
         self._journal = None if mcu is None else SqliteOrderJournal(home.orders, listener=self._journaled.put)
         self.uplink = MqttUplink(wired.uplink, is_clock_trusted=is_clock_trusted, put=self._hear_uplink)
@@ -118,6 +122,8 @@ class Core:
             image=image,
             now=self._now(),
             orders=orders,
+            install=None if self._fitting is None else wired.install,
+            installed=b"" if self._fitting is None else self._fitting.load(),
         )
         self.driver = Driver(
             box,
@@ -129,6 +135,7 @@ class Core:
             set_clock=self._set_clock,
             mcu=self._mcu,
             journal=self._journal,
+            installation=self._fitting,
         )
         self.uplink.start()
         self._is_uplink_started = True

@@ -21,9 +21,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from device.effects import (
+    AskCar,
     Effect,
     EvictBatches,
     FreeBatches,
+    HearBus,
+    KeepProgress,
+    LetCarGo,
     PersistTick,
     PublishBatch,
     PublishMessage,
@@ -79,6 +83,19 @@ class McuLine(Protocol):
         """Queue a message, an urgent one ahead of all others; False when there is no room."""
 
 
+class Installation(Protocol):
+    """What the driver asks of the installation's shell."""
+
+    def keep(self, data: bytes) -> None:
+        """Make the progress durable."""
+
+    def do(self, effect: HearBus | AskCar | LetCarGo) -> None:
+        """Try the bus or ask the car; the answer comes as an event."""
+
+    def tell(self, report: bytes) -> None:
+        """Show a report to whoever watches."""
+
+
 class OrderJournal(Protocol):
     """What the driver asks of the order journal."""
 
@@ -99,6 +116,7 @@ class Driver:
         set_clock: takes signed time.
         mcu: the line to the microcontroller; None without one.
         journal: makes orders durable; None without a microcontroller.
+        installation: serves a fitter; None without a microcontroller.
     """
 
     def __init__(
@@ -113,7 +131,9 @@ class Driver:
         set_clock: Callable[[SetClock], None],
         mcu: McuLine | None = None,
         journal: OrderJournal | None = None,
+        installation: Installation | None = None,
     ) -> None:
+        self._installation = installation
         self._mcu = mcu
         self._journal = journal
         self.box = box
@@ -140,12 +160,20 @@ class Driver:
         if payload is None or not self._uplink.publish(topic, payload, fetched.key):
             self.feed(PublishFailed(key=fetched.key))
 
-    def _carry_out(self, effect: Effect) -> None:
+    def _carry_out(self, effect: Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case PublishBatch(key=key):
                 self._spool.fetch(key).add_done_callback(partial(self._hand_back, key))
             case PublishMessage(kind=kind, payload=payload):
                 self._uplink.publish(up_topic(self._device, kind), payload)
+                if kind is Up.INSTALL and self._installation is not None:
+                    self._installation.tell(payload)
+            case HearBus() | AskCar() | LetCarGo():
+                assert self._installation is not None, "only a box with a microcontroller is fitted"
+                self._installation.do(effect)
+            case KeepProgress(data=data):
+                assert self._installation is not None, "only a box with a microcontroller is fitted"
+                self._installation.keep(data)
             case SendMcu(kind=kind, body=body, is_urgent=is_urgent):
                 assert self._mcu is not None, "only a box with a microcontroller speaks to one"
                 self._mcu.send(kind, body, is_urgent=is_urgent)

@@ -58,7 +58,7 @@ class Buses:
         clock: SystemClock,
         put: Callable[[FrameLot | BusState], bool],
     ) -> None:
-        self._clock, self._put = clock, put
+        self.clock, self._put = clock, put
         self.readers = [CanReader(bus, clock, put) for bus in settings]
         self.is_paused = False
         self._is_over = False
@@ -67,7 +67,7 @@ class Buses:
         """Read the first bus at a rate that an installation proved; before it is started."""
         if bitrate and self.readers:
             settings = replace(self.readers[0].settings, bitrate=bitrate)
-            self.readers[0] = CanReader(settings, self._clock, self._put)
+            self.readers[0] = CanReader(settings, self.clock, self._put)
 
     def pause(self) -> CanSettings:
         """Stop the first bus's reader, and return the bus. Blocks for a moment."""
@@ -79,7 +79,7 @@ class Buses:
         """Read the first bus again, at another rate if one was proved."""
         settings = self.readers[0].settings
         before = self.readers[0]
-        reader = CanReader(replace(settings, bitrate=bitrate or settings.bitrate), self._clock, self._put)
+        reader = CanReader(replace(settings, bitrate=bitrate or settings.bitrate), self.clock, self._put)
         reader.malformed = before.malformed
         self.readers[0] = reader
         if not self._is_over:
@@ -195,7 +195,7 @@ class Fitting:
         found: int | None = None
         try:
             if isinstance(job, HearBus):
-                heard = car_isotp.hear(settings, stop=self._stop)
+                heard = car_isotp.hear(settings, self._buses.clock, stop=self._stop)
                 best = proved(heard)
                 found = None if best is None else best.bitrate
                 return BusHeard(heard=heard)

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 from device.acquisition.gnss import GnssForm
 from device.acquisition.gnss_checks import right_date
 from device.acquisition.lot import FrameLot
-from device.adapters.can_bus import BusState, CanReader
+from device.adapters.can_bus import BusState
 from device.adapters.gnss import GnssLine, GnssReader, ReceiverState
 from device.adapters.gpsd_client import GpsdClient, GpsdSettings
 from device.adapters.handover import Handover
 from device.adapters.mcu_serial import McuFrame, McuSerial, McuState
 from device.adapters.system_clock import BUILD_UTC_US
 from device.agent.core import Core
+from device.agent.fitting import Buses, Fitting
 from device.agent.health import Readings, readings
 from device.agent.status import write_status
 from device.events import (
@@ -89,6 +90,12 @@ class Agent:
         self._frames = Handover[McuFrame | McuState](MCU_FRAMES_MAX)
         mcu = wired.settings.mcu
         self._mcu = None if mcu is None else McuSerial(mcu, self._frames.put)
+        self._buses = Buses([bus.can for bus in wired.settings.buses], clock, self._lots.put)
+        self._fitting = (
+            None
+            if self._mcu is None
+            else Fitting(home.root, buses=self._buses, driver=lambda: self._core.driver)
+        )
         self._core = Core(
             wired,
             home,
@@ -96,8 +103,8 @@ class Agent:
             is_clock_trusted=clock.is_trusted,
             set_clock=self._set_clock,
             mcu=self._mcu,
+            fitting=self._fitting,
         )
-        self._readers = [CanReader(bus.can, clock, self._lots.put) for bus in wired.settings.buses]
         gnss = wired.settings.gnss
         self._receiver = None if gnss is None else _receiver(gnss, clock, self._lines.put)
         form = GnssForm.GPSD if isinstance(gnss, GpsdSettings) else GnssForm.NMEA
@@ -119,17 +126,19 @@ class Agent:
             SpoolError: the spool cannot be opened.
             BaseExceptionGroup: a task failed.
         """
-        started: list[OwnerThread] = []
         try:
             self._core.open()
+            installation = self._core.driver.box.installation
+            if installation is not None:
+                self._buses.use(installation.bitrate)
             for reader in self._threads():
                 reader.start()
-                started.append(reader)
             on_ready()
             await self._pump()
         finally:
-            for reader in started:
-                reader.stop()
+            for reader in self._threads():
+                if reader.is_alive:
+                    reader.stop()
             self._core.close()
 
     async def _pump(self) -> None:
@@ -139,7 +148,12 @@ class Agent:
                 group.create_task(pump(), name=pump.__name__)
                 for pump in (self._pump_can, self._pump_gnss, self._pump_mcu, self._tick)
             ]
+            if self._fitting is not None:
+                parts = (self._fitting.pump_car, self._fitting.tick, self._fitting.hold_door)
+                tasks += [group.create_task(part(), name=part.__name__) for part in parts]
             await self._stopping.wait()
+            if self._fitting is not None:
+                self._fitting.end()
             await self._take_in_the_rest()
             await self._core.stop_engine()
             for task in tasks:
@@ -235,16 +249,17 @@ class Agent:
 
     def _threads(self) -> list[OwnerThread]:
         others: list[OwnerThread | None] = [self._receiver, self._mcu]
-        return [*self._readers, *(thread for thread in others if thread is not None)]
+        return [*self._buses.readers, *(thread for thread in others if thread is not None)]
 
     def _check_threads(self) -> None:
-        are_alive = [reader.is_alive for reader in self._threads()]
+        resting = self._buses.readers[:1] if self._buses.is_paused else []
+        are_alive = [thread.is_alive for thread in self._threads() if thread not in resting]
         are_alive += [self._core.uplink.is_alive, self._core.is_journal_alive]
         if not self._stopping.is_set() and not all(are_alive):
             raise ThreadEndedError("a reader or the uplink ended by itself; its traceback is above")
 
     def _feed_drops(self) -> None:
-        for reader in self._readers:
+        for reader in self._buses.readers:
             count = reader.take_dropped()
             if count:
                 bus = reader.settings.bus
@@ -254,7 +269,7 @@ class Agent:
 
     def _readings(self) -> Readings:
         own = {
-            "can_malformed": sum(reader.malformed for reader in self._readers),
+            "can_malformed": sum(reader.malformed for reader in self._buses.readers),
             "nmea_lines_dropped": self._nmea_lines_dropped,
             "uplink_events_dropped": self._core.uplink.not_taken,
             "messages_misaddressed": self._core.messages_misaddressed,
@@ -264,6 +279,8 @@ class Agent:
         }
         if self._mcu is not None:
             own |= self._mcu.counts()
+        if self._fitting is not None:
+            own |= self._fitting.counts()
         box = self._core.driver.box
         return readings(box.metrics(), own) | box.words()
 

@@ -22,6 +22,7 @@ from device.acquisition.table import DecodeTable
 from device.adapters.key_store import KeyName
 from device.adapters.mqtt_events import UplinkSettings
 from device.agent.settings import AgentSettings, read_settings
+from device.commissioning.desk import InstallConfig
 from device.config import SECOND_US, BatchLimits, EngineConfig, OrdersConfig, SpoolLimits, UplinkLimits
 from device.errors import ConfigError, EdgeError
 from device.intake import BusPlan
@@ -57,6 +58,7 @@ class Wired:
         plans: by bus.
         signer: D2.
         uplink: where to connect, and as whom.
+        install: what the box knows before an installation.
     """
 
     settings: AgentSettings
@@ -64,6 +66,7 @@ class Wired:
     plans: dict[str, BusPlan]
     signer: Signer
     uplink: UplinkSettings
+    install: InstallConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +164,18 @@ def wired(
             key_file=home.keys.path(KeyName.TLS),
             keepalive_s=settings.keepalive_s,
         ),
+        install=InstallConfig(
+            device=trust.device,
+            policy_keys=trust.policy_keys,
+            known_ids=_known_ids(plans),
+            profile=None if profile is None else profile.name,
+        ),
     )
+
+
+def _known_ids(plans: dict[str, BusPlan]) -> frozenset[int]:
+    """Return every identifier that a table has; bit 31 marks an extended one."""
+    return frozenset(message.can_id for plan in plans.values() for message in plan.decoder.table.messages)
 
 
 def _orders(settings: AgentSettings, profile: Profile | None, tuning: Tuning) -> OrdersConfig | None:

@@ -31,7 +31,7 @@ from device.commissioning.progress import Progress
 from device.commissioning.sight import Outcome, Sight
 from device.commissioning.steps import Steps, Under
 from device.effects import KeepProgress, LetCarGo, PublishMessage, Report, ReportLevel, SendMcu
-from device.orders.link import LinkKind, Mode, code_name, read_part, write_map
+from device.orders.link import LinkKind, Mode, code_name, read_map, read_part, write_map
 from protocol import cose_sign
 from protocol.authority_bundle import unverified_fields
 from protocol.clock import ClockClass
@@ -66,6 +66,7 @@ FINGER_S = 5
 EARLY_S = 120  # clocks of an office and of a box differ by seconds
 LED: Final = {"idle": 0, "work": 0b0101, "ask": 0b0001, "pass": 0b1111, "fail": 0b0011}
 """Word of a report to pattern of four quarters of a second, lowest bit first."""
+ENGINE_STOPPED: Final = "BENCH_ENGINE_STOPPED"  # the microcontroller's word (SPEC §20.4)
 SWAPS: Final = (Act.INSTALL, Act.SWAP)
 
 
@@ -502,6 +503,8 @@ class InstallDesk:
                 return self._take_part(body, now)
             case LinkKind.DISPOSITION:
                 return self._take_disposition(body, now)
+            case LinkKind.EVENT if read_map(body, "event").get(1) == ENGINE_STOPPED:
+                return self._steps.hear_engine_stopped(now.mono_us) + self._after(now)
             case _:
                 return []
 

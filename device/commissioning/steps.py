@@ -94,7 +94,6 @@ _RESTS_ON: Final[Mapping[Step, tuple[Step, ...]]] = {
     ),
     Step.RELAY_HELD: (Step.RELAY_FREE, Step.RELAY_RUNNING),
 }
-_NEEDS_ORDER: Final = frozenset({Step.RELAY_HELD, Step.RELAY_RUNNING, Step.BIND})
 _WAITING_WORDS: Final = frozenset({"WAIT", "WAIT_COIL", "PERMISSION", "BINDING"})
 
 
@@ -156,7 +155,7 @@ class Steps:
         self._show(StepState.RUNNING)
         if step in RELAY_PROOF and not self.progress.has_passed(*WIRES):
             return self.end(Outcome.fail("WIRES_FIRST", expected=" ".join(WIRES)), now_us)
-        under.wants_challenge = step in (Step.RELAY_HELD, Step.BIND)
+        under.wants_challenge = step is Step.BIND
         match step:
             case Step.CAN_BITRATE:
                 return [HearBus()]
@@ -237,8 +236,8 @@ class Steps:
             if under.step is Step.SUPPLY and outcome.state is StepState.PASS:
                 self.progress.facts["supply_mv"] = outcome.measured
             return self.end(outcome, sight.t_us)
-        if isinstance(under.watch, RunningWatch) and under.watch.is_ready and under.order is None:
-            under.wants_challenge = under.need is None
+        if isinstance(under.watch, HeldWatch | RunningWatch) and under.order is None:
+            under.wants_challenge = under.watch.is_ready and under.need is None
         is_waiting = under.watch.asks in _WAITING_WORDS
         under.asks = under.watch.asks
         self._show(StepState.RUNNING if is_waiting else StepState.ASKING)
@@ -296,11 +295,20 @@ class Steps:
         finding = "BIND_REFUSED" if under.step is Step.BIND else "BENCH_REFUSED"
         return self.end(Outcome.fail(finding, expected="taken", measured=code), now_us)
 
+    def hear_engine_stopped(self, now_us: int) -> list[Effect]:
+        """The microcontroller let the relay go because the engine stopped under it."""
+        if self.under is None or self.under.step not in RELAY_PROOF:
+            return []
+        found = Outcome.fail("RELAY_STOPS_ENGINE", expected="engine runs on", measured="engine stopped")
+        return self.end(found, now_us)
+
     def hand_on(self, payload: bytes) -> bytes:
         """Note the order that is handed on, and return its hash."""
         under = self.under
         assert under is not None, "only a step waits for an order"
         under.order, under.need = hashlib.sha256(payload).digest(), None
+        if isinstance(under.watch, RunningWatch):
+            under.watch.is_handed_on = True
         return under.order
 
     # --- end ---

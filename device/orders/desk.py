@@ -308,6 +308,9 @@ class OrdersDesk:
             case LinkKind.EVENT:
                 self.counts["mcu_events"] += 1
                 return []
+            case LinkKind.PART:
+                self.counts["mcu_parts"] += 1  # an installation takes it
+                return []
             case _:
                 self.counts["mcu_messages_unknown"] += 1
                 return []

@@ -131,6 +131,10 @@ class FactsKeeper:
         else:
             self._way_mm += max(before.value, mm_s) * max(0, elapsed_us) / SECOND_US
 
+    def has_fix(self, now_us: int) -> bool:
+        """Whether the receiver told a place within the last seconds."""
+        return self._place is not None and now_us - self._place.t_us <= FIX_FRESH_US
+
     def note_fix(self, fix: Fix) -> None:
         """The receiver told an epoch, with or without a position."""
         self._fix = fix

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protocol import orders_payload, strict_cbor
 from protocol.errors import ProtocolError, Reject
 from protocol.limits import MCU_BODY_BYTES_MAX
+from protocol.mcu_link import PART_BIND, PART_RECORD
 from protocol.orders import State
 from protocol.orders_vocabulary import CODES, LINK_CODES
 
@@ -42,12 +43,15 @@ class LinkKind(IntEnum):
     DISPOSITION_GET = 9
     PROVISION = 10
     OVERRIDE_CODE = 11
+    PART_QUESTION = 12
+    INDICATE = 13
     STATUS = 0x81
     DISPOSITION = 0x82
     CHALLENGE = 0x83
     GO_REQUEST = 0x84
     LINK_CODE = 0x85
     EVENT = 0x86
+    PART = 0x87
 
 
 class Mode(IntEnum):
@@ -83,6 +87,59 @@ _FORMS: Mapping[int, tuple[object, ...]] = {
 }
 
 
+_LEVEL = ("or", _NULL, _BOOL)
+_INPUTS = ("tuple", ("or", _NULL, _COUNT), _LEVEL, _LEVEL, _LEVEL, ("or", _NULL, ("text", 1, 8)), _LEVEL)
+_BENCHES = ("list", ("tuple", _ID, _COUNT, _COUNT, _COUNT, _COUNT, _BOOL), 0, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The wires as the microcontroller sees them; None where it senses nothing.
+
+    Attributes:
+        supply_mv: at the box.
+        ignition, crank, engine, button: whether each is live, or pressed.
+        accel: `still`, `moving` or `failed`.
+    """
+
+    supply_mv: int | None = None
+    ignition: bool | None = None
+    crank: bool | None = None
+    engine: bool | None = None
+    accel: str | None = None
+    button: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What happened while one BENCH held the coil: seconds held, of cranking and of a running engine."""
+
+    cmd_id: bytes
+    held_s: int
+    crank_s: int
+    starts: int
+    engine_s: int
+    is_contact_open_seen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What D1 signed when it was asked for its part.
+
+    Attributes:
+        question: 11 BIND or 0 a record.
+        digest: SHA-256 of the payload it is about.
+        protected, signature: its part of a BIND.
+        message: the whole `commissioning`, for a record.
+    """
+
+    question: int
+    digest: bytes
+    protected: bytes = b""
+    signature: bytes = b""
+    message: bytes = b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What the microcontroller said last about itself; unsigned.
@@ -105,6 +162,8 @@ class Status:
         firmware: its measurement, empty when it said none.
         is_demo: the image is the demo's.
         counters: its counters by name.
+        inputs: its wires; None when it is too old to tell.
+        benches: the last BENCH orders, oldest first.
     """
 
     mcu_id: bytes
@@ -124,6 +183,8 @@ class Status:
     firmware: bytes = b""
     is_demo: bool = False
     counters: Mapping[str, int] = field(default_factory=dict)
+    inputs: Inputs | None = None
+    benches: tuple[Bench, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -179,6 +240,8 @@ def read_status(body: bytes) -> Status:
         firmware=_bytes(firmware[0]) if is_firmware and isinstance(firmware, list) else b"",
         is_demo=is_firmware and isinstance(firmware, list) and firmware[1] is True,
         counters=_counters(fields.get(12)),
+        inputs=_inputs(fields.get(18)),
+        benches=_benches(fields.get(19)),
     )
 
 
@@ -196,6 +259,67 @@ def read_link_code(body: bytes) -> LinkCode:
         raise ProtocolError(Reject.BAD_FIELD, "link code")
     said = detail.hex() if isinstance(detail, bytes) else detail if isinstance(detail, str) else ""
     return LinkCode(code=word, digest=None if digest is None else _bytes(digest), detail=said)
+
+
+def read_part(body: bytes) -> Part:
+    """Read a PART.
+
+    Raises:
+        ProtocolError: TOO_LARGE, BAD_ENCODING, BAD_FIELD.
+    """
+    fields = read_map(body, "part")
+    question, digest = fields.get(2), fields.get(3)
+    signed = [value if isinstance(value := fields.get(key), bytes) else b"" for key in (4, 5, 6)]
+    if question not in (PART_BIND, PART_RECORD) or not orders_payload.fits(digest, _HASH):
+        raise ProtocolError(Reject.BAD_FIELD, "part")
+    is_whole = bool(signed[2]) if question == PART_RECORD else bool(signed[0]) and len(signed[1]) == 64  # noqa: PLR2004 - r‖s
+    if not is_whole:
+        raise ProtocolError(Reject.BAD_FIELD, "part: nothing signed")
+    return Part(
+        question=_int(question),
+        digest=_bytes(digest),
+        protected=signed[0],
+        signature=signed[1],
+        message=signed[2],
+    )
+
+
+def _inputs(value: object) -> Inputs | None:
+    if not orders_payload.fits(value, _INPUTS):
+        return None
+    supply, ignition, crank, engine, accel, button = _list(value)
+    return Inputs(
+        supply_mv=None if supply is None else _int(supply),
+        ignition=_level(ignition),
+        crank=_level(crank),
+        engine=_level(engine),
+        accel=accel if isinstance(accel, str) else None,
+        button=_level(button),
+    )
+
+
+def _benches(value: object) -> tuple[Bench, ...]:
+    if not orders_payload.fits(value, _BENCHES):
+        return ()
+    return tuple(
+        Bench(
+            cmd_id=cmd_id,
+            held_s=held,
+            crank_s=crank,
+            starts=starts,
+            engine_s=engine,
+            is_contact_open_seen=is_open,
+        )
+        for cmd_id, held, crank, starts, engine, is_open in (_row(row) for row in _list(value))
+    )
+
+
+def _row(value: object) -> list[Any]:
+    return _list(value)
+
+
+def _level(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def code_name(number: int) -> str:

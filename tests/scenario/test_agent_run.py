@@ -298,7 +298,7 @@ async def test_a_thread_that_ended_by_itself_ends_the_agent(car: Car) -> None:
     agent = Agent(wire(car.home), car.home, clock=SystemClock(), tick_s=TICK_S)
     life = asyncio.create_task(agent.run())
     await asyncio.to_thread(car.can.wait_until_open)
-    agent._readers[0].stop()  # as a mistake in it would
+    agent._buses.readers[0].stop()  # as a mistake in it would
     with pytest.raises(BaseExceptionGroup) as failed:
         await life
     assert failed.group_contains(ThreadEndedError)
