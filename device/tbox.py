@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from device.commissioning.desk import InstallConfig
     from device.config import EngineConfig
     from device.intake import BusPlan
+    from device.orders.link import Status
     from device.state import SpoolImage
     from protocol.clock import Instant
     from protocol.envelope import Signer
@@ -150,6 +151,11 @@ class TBox:
         """The disk is behind: a shell that can wait (a replay) should, before it hands over more frames."""
         queue = self._outbox.keeper.queue
         return 2 * len(queue) >= self._config.spool.memory_batches or queue.is_full
+
+    @property
+    def mcu_status(self) -> Status | None:
+        """The microcontroller's last word, None without one that is fresh."""
+        return None if self._desk is None else self._desk.status
 
     def metrics(self) -> dict[str, int]:
         """Return counters and levels by name, for health and logs."""

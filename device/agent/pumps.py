@@ -32,6 +32,7 @@ from device.agent.core import Core
 from device.agent.fitting import Buses, Fitting
 from device.agent.health import Readings, readings
 from device.agent.status import write_status
+from device.agent.vitals import Vitals
 from device.events import (
     BusChanged,
     DropsReported,
@@ -111,6 +112,7 @@ class Agent:
         self._fixes = fix_reader(form)
         self._stopping = asyncio.Event()
         self._nmea_lines_dropped = 0
+        self._vitals = Vitals()
 
     def stop(self) -> None:
         """Ask for an orderly end; `run` returns soon after."""
@@ -192,6 +194,7 @@ class Agent:
             self._feed_drops()
             if count % STATUS_EVERY == 0:
                 write_status(self._home, self._readings())
+                self._write_vitals()
             if count % HEALTH_EVERY == 0:
                 self._core.driver.feed(HealthReported(values=self._readings()))
             self._core.driver.feed(Tick())
@@ -201,6 +204,7 @@ class Agent:
     def _take_lot(self, item: FrameLot | BusState) -> None:
         match item:
             case FrameLot():
+                self._vitals.note_frames(item.bus, item.can_id, self._clock.now().mono_us)
                 self._core.driver.feed(FramesReceived(lot=item))
             case BusState(bus=bus, is_up=is_up, reason=reason):
                 detail = (reason or "")[:DETAIL_CHARS]
@@ -237,6 +241,8 @@ class Agent:
     def _discipline(self, data: bytes, t_us: int) -> None:
         """Let the receiver's UTC vouch for the clock, so that dates of certificates can be checked."""
         for fix in self._fixes.feed(data, t_us):
+            if fix.mode >= FIX_2D:
+                self._vitals.note_fix(t_us)
             if fix.mode >= FIX_2D and fix.utc_us is not None:
                 now = self._clock.now()
                 dated = right_date(fix.utc_us, witness_us=witness_us(now, fix.t_us), floor_us=BUILD_UTC_US)
@@ -266,6 +272,11 @@ class Agent:
                 self._core.driver.feed(DropsReported(cause=DropCause.QUEUE, count=count, bus=bus))
         if self._receiver is not None:
             self._nmea_lines_dropped += self._receiver.take_dropped()
+
+    def _write_vitals(self) -> None:
+        box = self._core.driver.box
+        now_us = self._clock.now().mono_us
+        self._vitals.write(self._home.root, status=box.mcu_status, metrics=box.metrics(), now_us=now_us)
 
     def _readings(self) -> Readings:
         own = {
