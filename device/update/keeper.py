@@ -19,10 +19,10 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
+from device.adapters.system_clock import SystemClock
 from device.errors import EdgeError
 from device.update.admission import SENTENCES, why_not
 from device.update.forms import Stage
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tbox.update")
 
+SECOND_US = 1_000_000
 TURN_S = 0.5
 LOOK_EVERY_S = 5
 ASK_EVERY_S = 900  # a release waits for its cars anyway; jitter comes from when boxes start
@@ -97,6 +98,7 @@ class Keeper:
         source: of releases; None asks nobody.
         board: which board this box has.
         command: runs the agent, with the release's packages in its path; default the agent itself.
+        clock: the machine's, by default.
     """
 
     def __init__(
@@ -108,7 +110,9 @@ class Keeper:
         source: Source | None,
         board: str,
         command: Sequence[str] = (),
+        clock: SystemClock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         self._slots, self._home, self._writer = slots, home, writer
         self._source, self._board = source, board
         self._command = tuple(command) or (sys.executable, "-c", RUN_AGENT, "run", "--home", str(home))
@@ -133,7 +137,7 @@ class Keeper:
 
     def turn(self) -> None:
         """Do what is due."""
-        now_s = time.monotonic()
+        now_s = self._mono_s()
         if self._agent is not None and self._agent.poll() is not None:
             code, release = self._agent.returncode, self.transaction.record.running
             _log.warning("agent ended: code=%d release=%d", code, release)
@@ -151,14 +155,18 @@ class Keeper:
 
     def _look(self) -> None:
         pid = None if self._agent is None else self._agent.pid
-        car, health = (None, None) if pid is None else read_vitals(self._home, pid=pid, now_s=time.time())
+        car, health = (
+            (None, None)
+            if pid is None
+            else read_vitals(self._home, pid=pid, now_s=self._clock.wall_us() / SECOND_US)
+        )
         if health is not None:
             self._again_s = AGAIN_S
         self._feed(Look(car, health))
 
     def _ask(self, source: Source) -> None:
         record = self.transaction.record
-        now = dt.datetime.now(dt.UTC)
+        now = dt.datetime.fromtimestamp(self._clock.wall_us() / SECOND_US, dt.UTC)
         try:
             release = source.ask(record, now_s=round(now.timestamp()))
             if record.untold:
@@ -187,14 +195,17 @@ class Keeper:
         """Stage a release that somebody brought and proved; as if the repository had given it."""
         self._feed(Fetched(self._slots.unpack(bundle)))
 
+    def _mono_s(self) -> float:
+        return self._clock.mono_us() / SECOND_US
+
     # --- Effects ---
 
     def _feed(self, event: Event) -> None:
-        waiting = list(self.transaction.handle(event, round(time.monotonic())))
+        waiting = list(self.transaction.handle(event, round(self._mono_s())))
         while waiting:
             if (answer := self._carry_out(waiting.pop(0))) is not None:
                 assert not waiting, "an image is the last thing of a list"
-                waiting = list(self.transaction.handle(answer, round(time.monotonic())))
+                waiting = list(self.transaction.handle(answer, round(self._mono_s())))
 
     def _carry_out(self, effect: Effect) -> McuWritten | None:
         match effect:
@@ -216,7 +227,7 @@ class Keeper:
         return None
 
     def _start_agent(self) -> None:
-        if self._agent is not None or time.monotonic() < self._start_at_s:
+        if self._agent is not None or self._mono_s() < self._start_at_s:
             return
         packages = self._slots.folder(self._slots.current() or 0) / "agent"
         self._agent = subprocess.Popen(  # noqa: S603 - our own agent
