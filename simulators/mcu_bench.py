@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TURN_S = 0.005
 WAITING_BYTES_MAX = 8_192  # what nobody reads is lost, as on a real line
+OFF_S = 5  # of the board, while its storage is changed
 WAIT_S = 0.2  # how soon a control thread sees the end
 
 
@@ -48,6 +49,13 @@ def act(board: McuBoard, name: str, *words: object) -> dict[str, object]:
             board.run(sum(after) / 1_000)  # type: ignore[arg-type]
             board.cut_power()
             board.run(seconds)
+            board.power_on()
+        case "keep", ():
+            board.kept_fram = bytes(board.fram.memory)
+        case "restore", () if board.kept_fram is not None:
+            board.cut_power()
+            board.fram.memory[:] = board.kept_fram
+            board.run(OFF_S)
             board.power_on()
         case "look", ():
             pass

@@ -87,6 +87,7 @@ class McuBoard:
         self.line_in, self.line_out = bytearray(), bytearray()
         self.line_lost = 0
         self.linux_on = False
+        self.kept_fram: bytes | None = None
         self.calls = 0
         self.cut_at_call: int | None = None
         self.output = b""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from firmware_tools.conform import in_car, live, power_cuts, vetoes
+from firmware_tools.conform import fitting, in_car, live, power_cuts, states, vetoes
 from firmware_tools.conform.subject import ORDER, SILENCE_S, Subject
 from firmware_tools.conform.trials import (
     OPEN,
@@ -30,7 +30,7 @@ from firmware_tools.conform.trials import (
     yes,
 )
 from protocol import mcu_link
-from protocol.orders import OrderType, State, sign_order
+from protocol.orders import OrderType, State, encode_order, sign_order
 from protocol.vectors.orders_good import administering, releasing
 from protocol.vectors.orders_story import JURISDICTION, documents, signer
 
@@ -39,9 +39,14 @@ if TYPE_CHECKING:
 
     from firmware_tools.conform.line import Bench
 
-WITH_CAR: Final = ("interlock", "lock", "power")
+WITH_CAR: Final = ("interlock", "lock", "power", "restored")
 """They need a bench; `interlock` comes first, since a car locks once in seven days."""
-GROUPS: Final = ("commissioning", "line", "unsigned", "rejected", "accepted", "replay", *WITH_CAR)
+GROUPS: Final = (
+    "commissioning", "line", "unsigned", "rejected", "accepted", "replay", "states", "fitting", *WITH_CAR,
+    "revoked",
+)  # fmt: skip
+"""`states` and `fitting` have parts in commissioning. The last ones are asked last: whoever is revoked signs
+nothing afterwards, and a storage that was given back breaks the chain."""
 DAMAGED: Final = 24  # damaged copies of an order that would be taken
 CUTS: Final = 12
 TOPICAL: Final = ("unsigned", "rejected", "interlock")
@@ -60,13 +65,15 @@ def run(
         seed: draws their moments.
     """
     topics = {group: tuple(part[1:] for part in _parts(groups, group)) for group in TOPICAL}
-    yield from _commissioning(subject)
+    yield from _commissioning(subject, bench, groups)
     made: dict[str, Callable[[], Iterator[Result]]] = {
         "line": lambda: _line(subject),
         "unsigned": lambda: _unsigned(subject, topics["unsigned"]),
         "rejected": lambda: _rejected(subject, topics["rejected"]),
         "accepted": lambda: _accepted(subject),
         "replay": lambda: _replay(subject),
+        "states": lambda: states.bound(subject),
+        "revoked": lambda: states.revoked(subject),
     }
     if bench is not None:
         made |= {
@@ -86,6 +93,8 @@ def run(
         got="; ".join(faults) or "verified, gapless, linked",
         passed=not faults,
     )
+    if bench is not None and _parts(groups, "restored"):
+        yield from in_car.restore(subject, bench)
 
 
 def _parts(groups: tuple[str, ...], group: str) -> list[str]:
@@ -96,7 +105,8 @@ def _parts(groups: tuple[str, ...], group: str) -> list[str]:
 # --- Commissioning ------------------------------------------------------------------------------------------
 
 
-def _commissioning(subject: Subject) -> Iterator[Result]:
+def _commissioning(subject: Subject, bench: Bench | None, groups: tuple[str, ...]) -> Iterator[Result]:
+    has_states, has_fitting = bool(_parts(groups, "states")), bool(_parts(groups, "fitting"))
     subject.begin()
     unlock = sign_order(releasing(OrderType.UNLOCK), signer("ombuds"))
     yield must(
@@ -104,8 +114,13 @@ def _commissioning(subject: Subject) -> Iterator[Result]:
     )
     subject.provision()
     subject.wait(3)
-    for name in ("maker", "checker", "gate", "ombuds", "installer"):
+    for name in ("gate", "installer"):
         subject.authority(1, documents()[f"delegation/{name}"])
+    if has_states:
+        yield from states.without_delegation(subject)
+        yield from states.being_fitted(subject)
+    if has_fitting:
+        yield from fitting.before_bind(subject, _bind(subject), bench)
     bind = _bind(subject)
     without_gate = sign_order(bind, by_mcu(), signer("installer"))
     yield must(subject, "commissioning", "BIND without the gate", without_gate, "SIGNER_SET")
@@ -113,6 +128,13 @@ def _commissioning(subject: Subject) -> Iterator[Result]:
     yield took("commissioning", "BIND", subject.present(made), State.DONE)
     subject.wait(2)
     yield same("commissioning", "mode after BIND", 1, subject.status[4])
+    if has_fitting:
+        yield from fitting.after_bind(subject, encode_order(bind))
+    if has_states:
+        yield from states.without_snapshot(subject)
+    subject.meet_lenders()
+    for name in ("maker", "checker", "ombuds"):
+        subject.authority(1, documents()[f"delegation/{name}"])
 
 
 def _bind(subject: Subject) -> dict[int, object]:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from firmware_tools.conform import live
+from firmware_tools.conform import states
 from firmware_tools.conform.checks import CUTS, GROUPS, WITH_CAR, run
 from firmware_tools.conform.line import SerialLine, TcpBench
 from firmware_tools.conform.subject import DeadError, Subject
@@ -37,7 +37,7 @@ def conform(
         bool, typer.Option("--json", help="Print one JSON object instead of a table.")
     ] = False,
 ) -> None:
-    """Judge a microcontroller: vectors, damage, replays; with a car, interlock, lock and power cuts."""
+    """Judge a microcontroller: vectors, damage, replays; with a car, relay, interlock, lock, power cuts."""
     groups = tuple(only.split(",")) if only else GROUPS
     unknown = {group.partition("/")[0] for group in groups} - set(GROUPS)
     if unknown:
@@ -54,7 +54,7 @@ def conform(
     except (DeadError, OSError) as error:
         trouble = str(error)
     failed = [result for result in results if not result.passed]
-    left_out = _left_out(groups, has_bench=bool(bench))
+    left_out = _left_out(groups, results, has_bench=bool(bench))
     if as_json:
         report = {
             "port": port,
@@ -80,10 +80,12 @@ def _line(result: Result) -> str:
     return f"{mark} {result.group:<13} {result.name:<58} {result.got}{wanted}"
 
 
-def _left_out(groups: tuple[str, ...], *, has_bench: bool) -> list[str]:
-    found = [f"{live.not_tried()} vectors of other device states"]
+def _left_out(groups: tuple[str, ...], results: list[Result], *, has_bench: bool) -> list[str]:
+    found = [f"{name}: {why}" for name, why in states.LEFT_OUT.items()]
     if {group.partition("/")[0] for group in groups} & set(WITH_CAR) and not has_bench:
         found.append(f"{', '.join(WITH_CAR)}: they need a car (--bench)")
+    elif "restored" in groups and "restored" not in {result.group for result in results}:
+        found.append("restored: it needs the group lock, and a bench that keeps and restores storage")
     return found
 
 

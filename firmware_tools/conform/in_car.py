@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from firmware_tools.conform.line import Bench
     from firmware_tools.conform.trials import Result
 
+RESTORED_S: Final = 20  # of the device: until it speaks again
+PARK_S_RESTORED: Final = 30
 PARK_S_MAX: Final = 2_000  # of the device: production asks for ten minutes, and twice that is late
 
 
@@ -49,6 +51,8 @@ def lock(subject: Subject, bench: Bench) -> Iterator[Result]:
     yield same("lock", "state after the go token", State.LOCKED, subject.state)
     if subject.state is not State.LOCKED:
         return
+    bench.do("keep")
+    subject.kept = [(ORDER, order), (GO, answer)]
     yield same("lock", "a locked car starts", "no", yes(starts(subject, bench)))
     yield from again(subject, "the LOCK while it is locked", order)
     bench.do("press", 6)
@@ -65,6 +69,25 @@ def lock(subject: Subject, bench: Bench) -> Iterator[Result]:
         subject.wait(2)
         yield same("lock", f"{name} again after a reset: an order is open", None, subject.status[6])
     yield same("lock", "the car starts at the end", "yes", yes(starts(subject, bench)))
+
+
+def restore(subject: Subject, bench: Bench) -> Iterator[Result]:
+    """Give the storage of the locked car back, long after its release; nothing may lock (README §2).
+
+    A bench that cannot do that says so, and nothing is judged. The chain is judged before: what was said
+    since the image was kept is said no more.
+    """
+    if not subject.kept or "error" in bench.do("restore"):
+        return
+    subject.wait(RESTORED_S)
+    yield same("restored", "the storage of the locked car: locked", "no", yes(subject.state is State.LOCKED))
+    yield same("restored", "the car starts", "yes", yes(starts(subject, bench)))
+    for kind, message in subject.kept:
+        subject.once(message, kind, SILENCE_S)
+        subject.wait(PARK_S_RESTORED)
+        name = "the LOCK" if kind == ORDER else "the go token"
+        yield same("restored", f"{name} again: locked", "no", yes(subject.state is State.LOCKED))
+    yield same("restored", "the car starts at the end", "yes", yes(starts(subject, bench)))
 
 
 def _go_tokens(subject: Subject) -> Iterator[Result]:

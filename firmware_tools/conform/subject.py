@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 (HELLO, ORDER, GO, AUTHORITY, QUESTION, FACTS, TIME, ACK, GET, PROVISION, OVERRIDE_CODE) = range(1, 12)
 (STATUS, DISPOSITION, CHALLENGE, GO_REQUEST, LINK_CODE, EVENT) = range(0x81, 0x87)
+PART_QUESTION: Final = mcu_link.PART_QUESTION
 
 ANSWER_S: Final = 60  # of the device: a small board needs half a minute for an order of strangers
 SILENCE_S: Final = 4  # of the device: what has no answer then has none
@@ -95,6 +96,7 @@ class Heard:
     link_codes: list[dict[int, Any]] = field(default_factory=list)
     challenges: list[bytes] = field(default_factory=list)
     go_requests: list[bytes] = field(default_factory=list)
+    parts: list[dict[int, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -108,6 +110,7 @@ class Subject:
         self.status: dict[int, Any] = {}
         self.facts: dict[int, object] | None = dict(PARKED)
         self.gives_time = True
+        self.kept: list[tuple[int, bytes]] = []  # kinds and messages that locked the car whose image is kept
         self._ids = itertools.count(1)
         self._keys = published_lookup("mcu-1")
         self._supplied: Counter[bytes] = Counter()
@@ -236,7 +239,7 @@ class Subject:
         return fields[4], fields[5]
 
     def provision(self) -> None:
-        """Give an empty device its roots, with both lenders of the story."""
+        """Give an empty device its roots, with both lenders of the story, and the platform's snapshot."""
         if self.status[3] != bytes(16):
             raise DeadError("it has been provisioned before: erase the unit under test")
 
@@ -258,7 +261,11 @@ class Subject:
         if not self.wait(ANSWER_S, lambda: self.status[3] != bytes(16)):
             raise DeadError("it takes no PROVISION")
         self.wait(3)
-        for name in ("platform", "lender", "other-lender"):
+        self.authority(2, documents()["authority/platform"])
+
+    def meet_lenders(self) -> None:
+        """Give the snapshots of both lenders."""
+        for name in ("lender", "other-lender"):
             self.authority(2, documents()[f"authority/{name}"])
 
     # --- Hearing --------------------------------------------------------------------------------------------
@@ -275,6 +282,8 @@ class Subject:
                 self.heard.challenges.append(body)
             case 0x84:
                 self.heard.go_requests.append(body)
+            case mcu_link.PART:
+                self.heard.parts.append(strict_cbor.loads(body))
             case 0x85:
                 self.heard.link_codes.append(strict_cbor.loads(body))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from firmware_tools.conform.checks import GROUPS, run
+from firmware_tools.conform.checks import CUTS, GROUPS, run
 from firmware_tools.conform.subject import Subject
 from protocol.vectors.keys import published_scalar
 from simulators.mcu_bench import act
@@ -54,6 +54,25 @@ def careless(seen, *about):
 interlock.judge = careless
 main.main()
 """
+FORGETS_RELEASES = """
+from device.mcu import main
+from device.mcu.board_rp2 import Board
+read = Board.blob_read
+def blind(self, name):
+    return None if name in ("released", "windows") else read(self, name)
+Board.blob_read = blind
+main.main()
+"""
+SIGNS_FOR_ANYONE = """
+from device.mcu import main
+from device.mcu import fitting
+def generous(brain, payload):
+    protected = fitting.cose_sign.protected_header(brain.key.kid, fitting.MCU)
+    signed = brain.key.sign(fitting.cose_sign.sig_structure("command", payload, protected))
+    return {3: fitting.hashlib.sha256(payload).digest(), 4: protected, 5: signed}
+fitting._bind_part = generous
+main.main()
+"""
 WRITES_NOTHING = """
 from device.mcu import main
 from device.mcu.store import Store
@@ -90,9 +109,9 @@ class DirectBench:
 
 
 def judge(
-    image: Path, folder: Path, *, groups: tuple[str, ...] = GROUPS, program: str = PROGRAM
+    image: Path, folder: Path, *, groups: tuple[str, ...] = GROUPS, program: str = PROGRAM, cuts: int = CUTS
 ) -> list[Result]:
     """Return all results of a fresh board."""
     with McuBoard(image, folder, key=published_scalar("mcu-1"), program=program) as board:
         board.power_on()
-        return list(run(Subject(DirectLine(board)), DirectBench(board), groups))
+        return list(run(Subject(DirectLine(board)), DirectBench(board), groups, cuts=cuts))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from firmware_tools.conform import live, states
 from firmware_tools.conform.cli import app
 from firmware_tools.image import Floors, build
 from protocol.vectors.keys import published_scalar
@@ -14,7 +15,9 @@ from simulators.mcu_board import McuBoard
 from tests.builders.mcu_conform import (
     ACTS_ON_REPLAYS,
     FORGETS_PLACES,
+    FORGETS_RELEASES,
     ONE_SIGNER_IS_ENOUGH,
+    SIGNS_FOR_ANYONE,
     WRITES_NOTHING,
     judge,
 )
@@ -26,13 +29,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_our_firmware_passes_every_check(image: Path, tmp_path: Path) -> None:
-    results = judge(image, tmp_path / "flash")
+    results = judge(image, tmp_path / "flash", cuts=4)
     assert [result for result in results if not result.passed] == []
     assert {result.group for result in results} == {
-        "commissioning", "line", "unsigned", "rejected", "accepted", "replay", "interlock", "lock",
-        "power", "chain",
+        "commissioning", "line", "unsigned", "rejected", "accepted", "replay", "states", "fitting",
+        "interlock", "lock", "power", "restored", "revoked", "chain",
     }  # fmt: skip
     assert len(results) > 150
 
@@ -76,6 +79,28 @@ def test_firmware_that_forgets_a_row_of_the_interlock_is_caught(image: Path, tmp
 def test_firmware_that_forgets_at_a_power_cut_is_caught(image: Path, tmp_path: Path) -> None:
     results = judge(image, tmp_path / "flash", groups=("power",), program=WRITES_NOTHING)
     assert {result.group for result in results if not result.passed} & {"power", "chain"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_firmware_that_an_old_storage_locks_again_is_caught(image: Path, tmp_path: Path) -> None:
+    results = judge(image, tmp_path / "flash", groups=("lock", "restored"), program=FORGETS_RELEASES)
+    failed = {result.name for result in results if not result.passed}
+    assert "the storage of the locked car: locked" in failed
+
+
+@pytest.mark.slow
+def test_firmware_that_signs_a_bond_for_anyone_is_caught(image: Path, tmp_path: Path) -> None:
+    results = judge(image, tmp_path / "flash", groups=("fitting",), program=SIGNS_FOR_ANYONE)
+    failed = {result.name for result in results if not result.passed}
+    assert failed >= {"a part of a BIND of another epoch", "a part of a BIND once bound"}
+
+
+def test_every_vector_of_another_state_is_tried_or_left_out_with_its_reason() -> None:
+    tried = {f"commissioning/{name}" for name in states.FITTED} | set(states.BOUND) | set(states.REVOKED)
+    tried |= {"trap/checker-unknown", "content/no-lender-snapshot"}
+    assert tried | set(states.LEFT_OUT) == set(live.of_other_states())
+    assert not tried & set(states.LEFT_OUT)
 
 
 def test_the_command_judges_over_a_serial_line_and_says_what_it_left_out(image: Path, tmp_path: Path) -> None:
