@@ -18,8 +18,9 @@ Example:
 import ipaddress
 import tomllib
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -62,6 +63,25 @@ class Settings(BaseSettings):
         description="Folder of the broker's files, see `tbox backend broker`; default: `broker` in the home.",
     )
 
+    gate_url: str | None = Field(
+        default=None, description="Address of the gate, for installations; without it none can be bound."
+    )
+    gate_token: Path | None = Field(default=None, description="File with the gate's token, mode 0600.")
+    gate_ca: Path | None = Field(default=None, description="PEM of the authority of the gate's certificate.")
+    gate_cert: Path | None = Field(
+        default=None, description="PEM of our certificate for a gate beyond this machine."
+    )
+    gate_key: Path | None = Field(default=None, description="PEM of its private key, mode 0600.")
+    demo_probation_passed: bool = Field(
+        default=False,
+        description="Cars count as commissioned and past their probation. In a demonstration only.",
+    )
+    enrol_hook: str | None = Field(
+        default=None,
+        description="Asked before a box is enrolled, may refuse with a sentence: a command's absolute path "
+        "or an http address on this machine.",
+    )
+
     log_origin: str = Field(
         default="log.example/tbox",
         pattern=r"^[^\s+]{1,256}$",
@@ -86,6 +106,16 @@ class Settings(BaseSettings):
                 "name that: postgresql://user@host/name?passfile=/srv/tbox/keys/pgpass"
             )
         return address
+
+    @model_validator(mode="after")
+    def _only_in_a_demonstration(self) -> Self:
+        if self.demo_probation_passed and not self.demo:
+            raise ValueError("demo_probation_passed exists in a demonstration only (demo = true)")
+        if (self.gate_url is None) != (self.gate_token is None):
+            raise ValueError("gate_url and gate_token belong together")
+        if (self.gate_cert is None) != (self.gate_key is None):
+            raise ValueError("gate_cert and gate_key belong together")
+        return self
 
     @property
     def database_url(self) -> str:

@@ -40,6 +40,7 @@ class LeafType(IntEnum):
     AUTHORITY = 15
     GO = 16
     KILL_SWITCH = 17
+    INSTALLATION = 18
 
 
 def commitment(salt: bytes, content: bytes) -> bytes:

@@ -72,6 +72,7 @@ class Cloud:
     def __init__(self, *, folder: Path, logs: Path, broker_port: int = 0) -> None:
         self.files = CloudFiles(home=folder)
         self._logs = logs
+        self.env: dict[str, str] = {}  # further settings of API and bridge, as TBOX_…
         self._broker_port = broker_port
         self._stack = contextlib.ExitStack()
         self._broker: Broker | None = None
@@ -151,6 +152,12 @@ class Cloud:
         self.api.post(f"/v1/devices/{device}/revoke")
         run_tool(tbox("backend", "ca", "crl", "--home", str(self.files.home), "--out", str(self.files.crl)))
 
+    def restart_api(self) -> None:
+        """Start the API again, on another port: its settings have changed."""
+        assert self._api_process is not None, "start first"
+        self._api_process.stop()
+        self.resume()
+
     def take_image(self) -> DatabaseImage:
         """Copy the database as it is now."""
         return DatabaseImage.take(self.files.database, self.files.home / "older.sqlite")
@@ -191,7 +198,7 @@ class Cloud:
         """Start API and bridge side by side, for each takes seconds on a small machine."""
         assert self._broker is not None
         home = str(self.files.home)
-        env = {"TBOX_BROKER_HOST": "127.0.0.1", "TBOX_BROKER_PORT": str(self._broker.port)}
+        env = {"TBOX_BROKER_HOST": "127.0.0.1", "TBOX_BROKER_PORT": str(self._broker.port)} | self.env
         self._api_process = Process(
             "api",
             tbox("backend", "serve", "--home", home, "--port", str(self._api_port), "--json"),

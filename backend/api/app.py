@@ -38,8 +38,10 @@ from backend.api.routes import (
     evidence,
     health,
     job_events,
+    job_work,
     jobs,
     kill_switch,
+    labels,
     ledger,
     me,
     orders,
@@ -53,8 +55,11 @@ from backend.clock import Clock, utc_us
 from backend.domain.access import Permission
 from backend.settings import Settings
 from backend.store.database import Database, open_database
+from backend.store.key_files import read_private
+from backend.usecases.fitting_gate import FittingGate
+from backend.usecases.http_gate import HttpGate
 from backend.usecases.service_identity import load_identity
-from protocol.limits import REQUEST_BODY_BYTES_MAX
+from protocol.limits import JOB_PHOTO_BYTES_MAX, REQUEST_BODY_BYTES_MAX
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
@@ -80,6 +85,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     vehicles.router,
     jobs.router,
     job_events.router,
+    job_work.router,
+    labels.router,
 )
 
 # The complete list of what answers without a key; the last word of the reason is what protects it instead.
@@ -112,6 +119,7 @@ def create_app(
     *,
     clock: Clock = utc_us,
     database: Database | None = None,
+    gate: FittingGate | None = None,
     routers: Sequence[APIRouter] = ROUTERS,
 ) -> FastAPI:
     """Build the application.
@@ -121,6 +129,7 @@ def create_app(
         clock: What tells the time, µs UTC.
         database: An open database to use, left open at the end; None opens the one in the settings and
             closes it.
+        gate: Whom installations ask; None takes the one of the settings, or none.
         routers: What it answers.
 
     Raises:
@@ -132,6 +141,7 @@ def create_app(
         identity=load_identity(settings),
         database=database or open_database(settings.database_url),
         clock=clock,
+        gate=gate or _gate(settings),
     )
 
     @asynccontextmanager
@@ -154,7 +164,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.services = services
-    app.add_middleware(BodyLimit, bytes_max=REQUEST_BODY_BYTES_MAX)
+    app.add_middleware(BodyLimit, bytes_max=REQUEST_BODY_BYTES_MAX, photo_bytes_max=JOB_PHOTO_BYTES_MAX)
     app.add_middleware(SecurityHeaders)
     problems.install(app)
     openapi.install(app)
@@ -169,6 +179,23 @@ def create_app(
     for endpoint in endpoints(app):
         assert endpoint.is_open or endpoint.permission, f"{endpoint.path} names no permission"
     return app
+
+
+def _gate(settings: Settings) -> FittingGate | None:
+    """Return the gate that the settings name; whether it answers shows when it is asked."""
+    if settings.gate_url is None or settings.gate_token is None:
+        return None
+    certificate = (
+        None
+        if settings.gate_cert is None or settings.gate_key is None
+        else (str(settings.gate_cert), str(settings.gate_key))
+    )
+    return HttpGate(
+        settings.gate_url,
+        token=read_private(settings.gate_token).decode().strip(),
+        ca=None if settings.gate_ca is None else str(settings.gate_ca),
+        certificate=certificate,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ from backend.settings import Settings
 from backend.store.database import Database
 from backend.store.devices import Device, find_device
 from backend.usecases.authenticate import authenticate
+from backend.usecases.fitting_gate import FittingGate
 from backend.usecases.log_access import log_position_read
 from backend.usecases.service_identity import ServiceIdentity
 
@@ -53,6 +54,7 @@ class Services:
     database: Database
     clock: Clock
     identity: ServiceIdentity
+    gate: FittingGate | None = None
 
 
 def _services(request: Request) -> Services:

@@ -3,6 +3,7 @@
 Nothing is cached, sniffed, framed or run. Source: OWASP REST Security Cheat Sheet, *Security Headers*.
 """
 
+import re
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +19,7 @@ HEADERS: Final = {
 }
 
 _TOO_LARGE: Final = 413
+_PHOTO: Final = re.compile(r"/v1/jobs/[0-9a-f]{32}/photos/[0-9a-f]{64}")
 
 
 class SecurityHeaders:
@@ -46,9 +48,9 @@ class BodyLimit:
     framework hands on and `problems` turns into an answer.
     """
 
-    def __init__(self, app: ASGIApp, *, bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, *, bytes_max: int, photo_bytes_max: int) -> None:
         self._app = app
-        self._bytes_max = bytes_max
+        self._bytes_max, self._photo_bytes_max = bytes_max, photo_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and count its body."""
@@ -57,12 +59,14 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         received = 0
+        is_photo = scope["method"] == "PUT" and _PHOTO.fullmatch(scope["path"]) is not None
+        bytes_max = self._photo_bytes_max if is_photo else self._bytes_max
 
         async def receive_counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._bytes_max or (announced.isdigit() and int(announced) > self._bytes_max):
+            if received > bytes_max or (announced.isdigit() and int(announced) > bytes_max):
                 raise HTTPException(_TOO_LARGE)
             return message
 

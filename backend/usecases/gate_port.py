@@ -49,6 +49,7 @@ class GateSaid:
         part: of SIGNED.
         token: of GO and NO_GO.
         facts: SHA-256 of the loan facts asked for.
+        delegation: the gate's own, where it signed.
     """
 
     verdict: str
@@ -58,6 +59,7 @@ class GateSaid:
     part: GatePart | None = None
     token: bytes | None = None
     facts: bytes | None = None
+    delegation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

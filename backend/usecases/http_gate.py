@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from backend.errors import SettingsError
+from backend.usecases.fitting_gate import ShownJob, ShownRecord
 from backend.usecases.gate_port import (
     GateAwayError,
     GatePart,
@@ -150,6 +151,27 @@ class HttpGate:
         """Tell the gate what a car said."""
         self._post("/dispositions", {"document": to_text(document), "mcu_key": to_text(mcu_key)})
 
+    def ticket(self, shown: ShownJob) -> GateSaid:
+        """Ask for a ticket for one BENCH."""
+        return _said(self._post("/ticket", _shown(shown)))
+
+    def bind(self, shown: ShownJob, payload: bytes) -> GateSaid:
+        """Ask for the gate's part of a BIND."""
+        return _said(self._post("/bind", _shown(shown) | {"payload": to_text(payload)}))
+
+    def commissioned(self, shown: ShownRecord) -> None:
+        """Bring a record."""
+        self._post(
+            "/commissionings",
+            {
+                "record": to_text(shown.record),
+                "attestation": to_text(shown.attestation),
+                "mcu_key": to_text(shown.mcu_key),
+                "box_key": to_text(shown.box_key),
+                "delegation": to_text(shown.delegation),
+            },
+        )
+
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - http on loopback or https only
             self._url + path,
@@ -175,6 +197,15 @@ class HttpGate:
         return found
 
 
+def _shown(shown: ShownJob) -> dict[str, str]:
+    return {
+        "work_ticket": to_text(shown.work_ticket),
+        "challenge": to_text(shown.challenge),
+        "mcu_key": to_text(shown.mcu_key),
+        "delegation": to_text(shown.delegation),
+    }
+
+
 def _part(part: GatePart) -> dict[str, str]:
     return {"protected": to_text(part.protected), "signature": to_text(part.signature)}
 
@@ -194,6 +225,7 @@ def _said(answer: dict[str, Any]) -> GateSaid:
                 signature=to_bytes(part["signature"]),
                 delegation=to_bytes(answer["delegation"]),
             ),
+            delegation=None if answer.get("delegation") is None else to_bytes(answer["delegation"]),
             token=None if answer.get("token") is None else to_bytes(answer["token"]),
             facts=None if answer.get("facts") is None else bytes.fromhex(answer["facts"]),
         )

@@ -2,7 +2,8 @@
 
 Rules: a microcontroller belongs to one box. Registering the same again changes nothing; a new epoch or
 another key starts afresh: heads, `prev` and the challenge are forgotten, the dispositions stay. An epoch that
-was left cannot be registered again. What is registered proves nothing: BIND proves it in the car. Once the
+was left cannot be registered again. By hand the microcontroller shows itself by its signed challenge; else
+the commissioning record does. What is registered proves nothing more: BIND proves it in the car. Once the
 car has spoken its epoch is its own to change, and what it is bound to stays once it has accepted an order
 that names it: a wrong word here would keep every release from it.
 
@@ -19,6 +20,10 @@ from backend.store.devices import Device
 from backend.store.mcus import Mcu, find_challenge, find_mcu_by_id, is_left_epoch, locate_mcu, note_epoch
 from backend.store.orders import accepted_payloads
 from protocol import cose_sign, orders_payload
+from protocol.envelope import KeyLookup, Kind, open_sign1
+from protocol.errors import ProtocolError
+from protocol.ids import public_key_from_cose
+from protocol.limits import ORDER_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +38,38 @@ class AskedMcu:
     jurisdiction: str
 
 
+def register_by_hand(
+    session: Session, *, device: Device, asked: AskedMcu, challenge: bytes, now_us: int
+) -> Mcu | Refusal:
+    """Register a microcontroller that shows by a signed challenge that it is there, without a record.
+
+    Another microcontroller than the one that is registered comes by a commissioning record alone: whoever
+    administers an organisation could else take the way to a car away with a key of his own.
+    """
+    known = locate_mcu(session, device_id=device.device_id, lock=True)
+    try:
+        said = cose_sign.thumbprint(asked.cose_key)
+        message = open_sign1(
+            challenge, Kind.CHALLENGE, _lookup(asked.cose_key, said), max_bytes=ORDER_BYTES_MAX
+        )
+        fields = orders_payload.read_document(Kind.CHALLENGE.value, message.payload)
+    except (ProtocolError, ValueError):
+        return Refusal(reason=Reason.BAD_MCU, detail="the challenge is not signed by this microcontroller")
+    if (fields[2], fields[3]) != (said, asked.epoch):
+        return Refusal(reason=Reason.BAD_MCU, detail="the challenge is of another microcontroller or epoch")
+    if known is not None and known.mcu_id != said.hex():
+        return Refusal(
+            reason=Reason.MCU_BY_RECORD, detail="plan a swap: its record registers the microcontroller"
+        )
+    return register_mcu(session, device=device, asked=asked, now_us=now_us)
+
+
+def _lookup(cose_key: bytes, mcu_id: bytes) -> KeyLookup:
+    return lambda kid: public_key_from_cose(cose_key) if kid == mcu_id else None
+
+
 def register_mcu(session: Session, *, device: Device, asked: AskedMcu, now_us: int) -> Mcu | Refusal:
-    """Register a box's microcontroller in the caller's transaction."""
+    """Register a box's microcontroller in the caller's transaction, whose proof was verified before."""
     try:
         cose_sign.key_xy(asked.cose_key)
     except ValueError:

@@ -3,6 +3,7 @@
 Rules (C-01, C-02, C-03, C-20, C-21; README §1.8, §2.4):
 - A restrictive order takes the vehicle's slot; while another holds it, the answer is no, unless the new one
   names that one as superseded. The kill switch refuses restrictive orders and nothing else.
+- A restrictive order is refused for a car whose probation is not passed, and in workshop mode.
 - An UNLOCK, CANCEL or QUERY is whole with one signature: it is queued for the car here and now, and takes
   whatever restricts out of its way. It is entered in the log, or waits to be, but is never kept back for it.
 - The same id with the same payload is the same order. There is no way to bring several.
@@ -26,6 +27,7 @@ from backend.store.mcus import Mcu, find_challenge, locate_mcu
 from backend.store.order_outbox import is_killed
 from backend.store.orders import Order, OrderPart, find_slot_holder, list_parts, locate_order
 from backend.usecases.authority_documents import keep_delegation, load_roots
+from backend.usecases.judge_probation import judge_restriction
 from backend.usecases.order_steps import car_facts, note_stage, overtake, send_down
 from protocol.orders import Role, assemble
 from protocol.orders_vocabulary import SIGNERS
@@ -52,9 +54,24 @@ class AskedOrder:
 
 
 def request_order(
-    session: Session, *, device: Device, caller: Caller, asked: AskedOrder, now_us: int
+    session: Session,
+    *,
+    device: Device,
+    caller: Caller,
+    asked: AskedOrder,
+    asks_probation: bool = True,
+    now_us: int,
 ) -> Order | Refusal:
-    """Store an order in the caller's transaction; send it on its way if one signature makes it whole."""
+    """Store an order in the caller's transaction; send it on its way if one signature makes it whole.
+
+    Args:
+        session: In a transaction.
+        device: Which car.
+        caller: Who brings it.
+        asked: What he brings.
+        asks_probation: False only where a demonstration's setting says that its cars have passed.
+        now_us: UTC in µs.
+    """
     order = read_payload(asked.payload)
     if isinstance(order, Refusal):
         return order
@@ -67,7 +84,8 @@ def request_order(
     now_s = now_us // _SECOND_US
     refusal = judge_order(order, car_facts(session, mcu), basis=asked.basis, now_s=now_s)
     if refusal is None and is_restrictive(order.type):
-        refusal = _judge_slot(session, order, device)
+        refusal = judge_restriction(session, mcu=mcu, asks_probation=asks_probation, now_us=now_us)
+        refusal = refusal or _judge_slot(session, order, device)
     if refusal is not None:
         return refusal
     part = verify_part(session, order=order, mcu=mcu, asked=asked, now_s=now_s)

@@ -81,6 +81,7 @@ class FittedCar:
         kid: its thumbprint, the mcu_id.
         epoch: the microcontroller's.
         key: D1's public half, for whoever verifies.
+        challenge: as the microcontroller signed it on the bench: that it is there.
         binding: the disposition of BIND, the first of the chain; only the workshop has it.
     """
 
@@ -88,6 +89,7 @@ class FittedCar:
     kid: bytes
     epoch: bytes
     key: Any
+    challenge: bytes
     binding: bytes
 
 
@@ -142,14 +144,15 @@ def fit(
     bench = Bench(board)
     board.power_on()
     bench.wait_for(STATUS)
-    bench.send(PROVISION, strict_cbor.dumps(_provision(papers)))
+    bench.send(PROVISION, strict_cbor.dumps(provision_fields(papers)))
     bench.run(2.0)
     for kind, document in documents:
         bench.send(AUTHORITY, strict_cbor.dumps([kind, document]))
         bench.run(DOCUMENT_S)
     signer = SoftwareSigner(derive_private_key(_scalar(board.state), SECP256R1()))
     bench.send(QUESTION, strict_cbor.dumps({1: 1, 2: signer.kid, 3: secrets.token_bytes(16)}))
-    challenge = strict_cbor.loads(cose_sign.read_sign1(bench.wait_for(CHALLENGE))[2])
+    shown = bench.wait_for(CHALLENGE)
+    challenge = strict_cbor.loads(cose_sign.read_sign1(shown)[2])
     order = sign_order(
         _bind(papers, challenge, signer.kid), OrderSigner(signer=signer, role=Role.MCU), fitter, gate
     )
@@ -165,11 +168,13 @@ def fit(
         kid=signer.kid,
         epoch=challenge[3],
         key=signer.public_key,
+        challenge=shown,
         binding=binding,
     )
 
 
-def _provision(papers: Papers) -> dict[int, object]:
+def provision_fields(papers: Papers) -> dict[int, object]:
+    """Return what an empty microcontroller is provisioned with."""
     platform = papers.roots["platform"]
     lenders = [[issuer, *root] for issuer, root in papers.roots.items() if issuer != "platform"]
     return {

@@ -76,6 +76,8 @@ class LockWorld(World):
 
     def __init__(self, *, home: Path, seed: int, is_patient: bool = False) -> None:
         super().__init__(home=home, seed=seed, legs=drive_cycles.park(3_600), batch_age_s=BATCH_AGE_S)
+        # This story begins with a car that drove for two days after its installation.
+        self.cloud.env |= {"TBOX_DEMO": "true", "TBOX_DEMO_PROBATION_PASSED": "true"}
         self.officers = Officers(folder=home / "officers", is_patient=is_patient)
         self._is_prepared = False
         self.episode = secrets.token_bytes(16)
@@ -172,6 +174,7 @@ class LockWorld(World):
             "contract_ref": CONTRACT.hex(),
             "lender_id": LENDER_ID,
             "jurisdiction": JURISDICTION,
+            "challenge": to_text(self.fitted.challenge),
         }
         officers, api = self.officers, self.cloud.api
         documents = [("snapshot", officers.snapshot(issuer).read_bytes()) for issuer in (PLATFORM, LENDER)]

@@ -51,6 +51,7 @@ from device.mcu import brain as brain_module
 from device.mcu import floors_demo
 from protocol import strict_cbor
 from protocol.authority_bundle import FOR_THE_MCU, decode_bundle
+from protocol.base64url import to_text
 from protocol.envelope import SoftwareSigner
 from protocol.ids import DeviceId, cose_key_bytes
 from protocol.loan_facts import Basis, encode_basis, read_basis
@@ -58,7 +59,7 @@ from protocol.orders import OrderSigner, OrderType, Role, sign_order
 from protocol.topics import Down, Up, up_topic
 from protocol.vectors.orders_story import MCU
 from simulators.loan_system import LoanSystem
-from tests.builders.backend import Backend, make_backend
+from tests.builders.backend import Backend, make_backend, past_probation
 from tests.builders.backend import Box as EnrolledBox
 from tests.builders.gate import Loans as _Loans
 from tests.builders.gate import Weather, pack
@@ -227,6 +228,7 @@ class LockLine:
         car.bind()
         assert car.brain.record.mode == 1, (car.link_codes(), car.chain)
         backend = make_backend(folder / "backend")
+        backend.settings = past_probation(backend.settings)
         backend.clock.now_us = car.now_s * 1_000_000
         database = open_database(backend.settings.database_url)
         app = create_app(backend.settings, clock=backend.clock, database=database)
@@ -264,6 +266,8 @@ class LockLine:
             "lender_id": LENDER_ID.hex(),
             "jurisdiction": JUR,
         }
+        assert self.car.challenge is not None, "the car was asked when it was bound"
+        body["challenge"] = to_text(self.car.challenge)
         key = self.backend.key(ApiRole.INSTALLER)
         answer = self.client.put(f"/v1/devices/{self.box.device_id}/mcu", json=body, headers=key)
         assert answer.status_code == 200, answer.text

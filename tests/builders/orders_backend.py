@@ -50,7 +50,7 @@ from protocol.vectors.orders_story import (
     signer,
 )
 from protocol.vectors.story import fixed_bytes
-from tests.builders.backend import Backend, Box, make_backend
+from tests.builders.backend import Backend, Box, make_backend, past_probation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -221,6 +221,7 @@ class OrderWorld:
     def make(cls, folder: Path, *, challenge: bool = True) -> Self:
         """Set everything up: documents brought, the car registered, its challenge known."""
         backend = make_backend(folder)
+        backend.settings = past_probation(backend.settings)
         backend.clock.now_us = NOW_S * SECOND
         database = open_database(backend.settings.database_url)
         app = create_app(backend.settings, clock=backend.clock, database=database)
@@ -260,6 +261,8 @@ class OrderWorld:
             "lender_id": LENDER_ID.hex(),
             "jurisdiction": JURISDICTION,
         } | changes
+        shown = self.car.challenge(key_3=bytes.fromhex(body["epoch"]))
+        body = {"challenge": to_text(shown)} | body
         return self.client.put(f"/v1/devices/{self.device}/mcu", json=body, headers=self.backend.admin)
 
     @property

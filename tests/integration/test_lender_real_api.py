@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from backend.domain.access import Role
+from protocol.base64url import to_text
 from protocol.ids import cose_key_bytes
-from tests.builders.backend import Backend, Box, make_backend
+from tests.builders.backend import Backend, Box, make_backend, past_probation
 from tests.builders.lender import Desk
 from tests.builders.lender_world import (
     CONTRACT,
@@ -43,6 +44,7 @@ class RealServer:
 @pytest.fixture
 def backend(tmp_path: Path) -> Backend:
     made = make_backend(tmp_path / "home")
+    made.settings = past_probation(made.settings)
     made.clock.now_us = int(time.time()) * 1_000_000
     return made
 
@@ -60,6 +62,7 @@ def test_the_tools_commands_are_taken_by_the_api(backend: Backend, tmp_path: Pat
             "contract_ref": CONTRACT.hex(),
             "lender_id": LENDER_ID.hex(),
             "jurisdiction": JUR,
+            "challenge": to_text(car.challenge()),
         }
         answer = client.put(
             f"/v1/devices/{box.device_id}/mcu", json=registered, headers=backend.key(Role.INSTALLER)

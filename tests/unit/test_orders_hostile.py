@@ -7,13 +7,16 @@ import pytest
 
 from backend.store.orders import list_due
 from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError, PaidOrder
+from protocol.base64url import to_text
+from protocol.envelope import Kind
 from protocol.ids import cose_key_bytes
 from protocol.limits import ORDERS_DRIVEN_MAX
-from protocol.orders import Code, OrderType, State, cmd_hash
+from protocol.orders import Code, OrderType, State, cmd_hash, sign_document
 from protocol.orders_checks import CTR_JUMP_MAX
 from protocol.topics import Up
 from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_story import MCU
+from tests.builders.backend import problem
 from tests.builders.orders import answer as car_answer
 from tests.builders.orders import device as waiting_car
 from tests.builders.orders_backend import OrderWorld
@@ -158,12 +161,24 @@ def test_no_registration_keeps_a_release_from_a_car_that_has_spoken(
     assert car_answer(world.sent_on("order")[-1], waiting_car()) == ("ACCEPT", "OK")
 
 
-def test_another_key_registered_by_mistake_is_taken_back(world: OrderWorld) -> None:
+def test_another_key_by_hand_takes_no_car_away(world: OrderWorld) -> None:
+    """An administrator with a key of his own cannot interrupt the way to a car, not even for a while."""
     in_the_car(world)
-    stranger = cose_key_bytes(published_signer("stranger").public_key).hex()
-    assert world.register(cose_key=stranger, epoch="ee" * 16).status_code == 200
-    assert world.request(OrderType.UNLOCK).status_code == 422
-    assert world.register().status_code == 200
+    stranger = published_signer("stranger")
+    body = {"cose_key": cose_key_bytes(stranger.public_key).hex(), "epoch": "ee" * 16}
+    assert problem(world.register(**body)) == "bad-mcu"
+    fields = {
+        1: 1,
+        2: stranger.kid,
+        3: bytes.fromhex("ee" * 16),
+        4: bytes(16),
+        5: 1,
+        6: [0, 0, 0],
+        7: bytes(32),
+    }
+    shown = sign_document(Kind.CHALLENGE, fields | {8: 0, 9: 1, 10: None, 11: None, 12: None}, stranger)
+    answer = world.register(**body, challenge=to_text(shown))
+    assert (answer.status_code, problem(answer)) == (409, "mcu-by-record")
     assert world.request(OrderType.UNLOCK).status_code == 201
 
 

@@ -17,6 +17,7 @@ from backend.api.order_schemas import (
     DispositionOut,
     Hash,
     Id16,
+    Message,
 )
 from backend.api.paging import Page, Paging
 from backend.api.problems import REFUSALS, ProblemError, from_refusal
@@ -30,10 +31,10 @@ from backend.store.dispositions import list_dispositions
 from backend.store.mcus import Mcu, McuChallenge, find_challenge, find_mcu
 from backend.store.orders import counters_used, find_slot_holder
 from backend.usecases.ask_challenge import ask_challenge
-from backend.usecases.register_mcu import AskedMcu, register_mcu
+from backend.usecases.register_mcu import AskedMcu, register_by_hand
 from backend.usecases.show_order import car_state
 from protocol import orders_payload
-from protocol.base64url import to_text
+from protocol.base64url import to_bytes, to_text
 from protocol.orders_vocabulary import CLASS
 
 router = APIRouter(tags=["orders"])
@@ -46,6 +47,7 @@ _MCU_EXAMPLE: dict[str, JsonValue] = {
     "contract_ref": EXAMPLE_HASH,
     "lender_id": "e6289ebb27e83335",
     "jurisdiction": "US-CA",
+    "challenge": EXAMPLE_MESSAGE,
 }
 
 
@@ -64,6 +66,9 @@ class McuIn(BaseModel):
     lender_id: str = Field(pattern="^[0-9a-f]{16}$", description="The lender, 8 bytes, hex.")
     jurisdiction: str = Field(
         pattern=r"^[A-Z0-9-]{2,6}$", description="The pack it is registered for, ISO 3166-2."
+    )
+    challenge: Message = Field(
+        description="A challenge of this epoch, signed by the microcontroller: it shows that it is there."
     )
 
 
@@ -147,9 +152,10 @@ class AskedOut(BaseModel):
     dependencies=[allow(Permission.MCU_REGISTER)],
 )
 def put_mcu(device: OwnDevice, asked: McuIn, session: WriteSession, now_us: NowUs) -> CommandOut:
-    """Register the microcontroller of a box at commissioning, or another epoch or contract of it.
+    """Register the microcontroller of a box by hand, or another epoch or contract of it.
 
-    The same again changes nothing.
+    Commissioning does it by its record; by hand the microcontroller shows itself by a signed challenge, and
+    another one than the registered is refused. The same again changes nothing.
     """
     wanted = AskedMcu(
         cose_key=bytes.fromhex(asked.cose_key),
@@ -161,7 +167,9 @@ def put_mcu(device: OwnDevice, asked: McuIn, session: WriteSession, now_us: NowU
     )
 
     def register() -> CommandOut | Refusal:
-        found = register_mcu(session, device=device, asked=wanted, now_us=now_us)
+        found = register_by_hand(
+            session, device=device, asked=wanted, challenge=to_bytes(asked.challenge), now_us=now_us
+        )
         return found if isinstance(found, Refusal) else _command(session, found)
 
     outcome = in_transaction(session, register)

@@ -11,7 +11,7 @@ from sqlmodel import Session
 from starlette.responses import JSONResponse
 
 from backend import ledger
-from backend.api.deps import CurrentCaller, NowUs, OwnDevice, ReadSession, allow
+from backend.api.deps import CurrentCaller, CurrentServices, NowUs, OwnDevice, ReadSession, allow
 from backend.api.idempotency import Repeated
 from backend.api.openapi import problems
 from backend.api.order_schemas import (
@@ -295,7 +295,12 @@ class OrderDetailOut(OrderOut):
     dependencies=[allow(Permission.ORDER_RELEASE)],
 )
 def post_order(
-    device: OwnDevice, caller: CurrentCaller, order: OrderIn, repeated: Repeated, now_us: NowUs
+    device: OwnDevice,
+    caller: CurrentCaller,
+    services: CurrentServices,
+    order: OrderIn,
+    repeated: Repeated,
+    now_us: NowUs,
 ) -> JSONResponse:
     """Bring an order that you have signed with your own key, for one car.
 
@@ -306,7 +311,12 @@ def post_order(
         201,
         OrderStageOut.of,
         lambda: request_order(
-            repeated.session, device=device, caller=caller, asked=_asked(order), now_us=now_us
+            repeated.session,
+            device=device,
+            caller=caller,
+            asked=_asked(order),
+            asks_probation=not services.settings.demo_probation_passed,
+            now_us=now_us,
         ),
     )
 
