@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 import serial
-from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ READ_S: Final = 5.0
 
 RUN_S: Final = 30.0
 """Longest silence of a command, s: hashing an image takes a board about one."""
+
+COMMAND_S: Final = 60.0
+"""Longest that a command may take in all, s, however much it says."""
+
+ANSWER_BYTES_MAX: Final = 65_536
+"""Bytes of an answer: a listing of two full folders has 20 KB; a board that says more is broken."""
+
+SAID_MAX: Final = 80
+"""Characters of a board's words that are shown."""
 
 RETRY_S: Final = 0.05
 """Pause between attempts to open a port that is coming back, s."""
@@ -90,16 +99,22 @@ class BoardLink:
             LinkLostError: the line ended meanwhile; whether it ran is not known.
             BoardError: it raised.
         """
+        printed = bytearray()
+        until = time.monotonic() + COMMAND_S
+
+        def take(data: bytes) -> None:
+            printed.extend(data)
+            if len(printed) > ANSWER_BYTES_MAX or time.monotonic() > until:
+                raise BoardError("it does not stop talking")
+
         try:
-            printed, wrong = self._transport.exec_raw(text, timeout=RUN_S)
-        except TransportExecError as error:
-            raise BoardError(str(error)) from error
+            _, wrong = self._transport.exec_raw(text, timeout=RUN_S, data_consumer=take)
         except _LOST as error:
             raise LinkLostError(f"{self.port} was closed") from error
         if wrong:
             lines = wrong.decode(errors="replace").split("\r\n")
-            raise BoardError(next((line for line in reversed(lines) if line), "it said nothing"))
-        return bytes(printed).decode(errors="replace").strip()
+            raise BoardError(plain(next((line for line in reversed(lines) if line), "it said nothing")))
+        return printed.removesuffix(b"\x04").decode(errors="replace").strip()
 
     def start_anew(self) -> None:
         """Reset the board; the port goes with it."""
@@ -124,6 +139,11 @@ class BoardLink:
     ) -> None:
         """Close."""
         self.close()
+
+
+def plain(text: str) -> str:
+    """Return a board's words as they may be shown: printable ASCII, not long."""
+    return "".join(sign if sign.isascii() and sign.isprintable() else "?" for sign in text[:SAID_MAX])
 
 
 def opened(port: str, baudrate: int, wait_s: float) -> BoardLink:

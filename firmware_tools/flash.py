@@ -15,7 +15,6 @@ Example:
 from __future__ import annotations
 
 import errno
-import json
 import re
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from firmware_tools import board_scripts as scripts
 from firmware_tools import flash_plan
-from firmware_tools.board_link import BoardError, BoardLink, LinkLostError, opened
+from firmware_tools.board_link import BoardError, BoardLink, LinkLostError, opened, plain
 from firmware_tools.cli_errors import Exit, ToolError
 from firmware_tools.flash_plan import Refusal
 from firmware_tools.release_manifest import SELECTOR
@@ -161,7 +160,7 @@ def _look(link: BoardLink, job: Job) -> tuple[Facts, Plan]:
                 f"The board cannot say whether its box belongs to a car ({error}): "
                 "if you have it on the bench, add --no-car.",
             ) from error
-    slots = {slot: json.loads(link.run(scripts.listing(slot))) for slot in scripts.SLOTS}
+    slots = {slot: flash_plan.read_listing(link.run(scripts.listing(slot))) for slot in scripts.SLOTS}
     return facts, flash_plan.made(facts, slots, job)
 
 
@@ -199,14 +198,14 @@ def _write(link: BoardLink, plan: Plan, job: Job, progress: Progress) -> None:
     wanted = flash_plan.expected(slot, release)
     found = {
         path: digest
-        for path, digest in json.loads(link.run(scripts.listing(slot))).items()
+        for path, digest in flash_plan.read_listing(link.run(scripts.listing(slot))).items()
         if digest is not None
     }
     if found != wanted:
         wrong = sorted(path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path))
         raise ToolError(
             Refusal.HASH,
-            f"{wrong[0]} does not read back as it was written: try again, then replace the board.",
+            f"{plain(wrong[0])} does not read back as it was written: try again, then replace the board.",
         )
     progress("switching", 0, 1)
     _replace(
@@ -251,5 +250,6 @@ def _in_words(port: str) -> Iterator[None]:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(
-            Refusal.BOARD_FAILED, f"The board at {port} answers nonsense ({error}): flash its UF2 file first."
+            Refusal.BOARD_FAILED,
+            f"The board at {port} answers nonsense ({plain(str(error))}): flash its UF2 file first.",
         ) from error

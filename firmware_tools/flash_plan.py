@@ -19,6 +19,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from firmware_tools.board_link import plain
 from firmware_tools.board_scripts import SLOTS
 from firmware_tools.cli_errors import ToolError
 from firmware_tools.release import SIGNATURES
@@ -156,18 +157,32 @@ def read_facts(text: str) -> Facts:
     Raises:
         ValueError, KeyError, TypeError: something else came.
     """
-    fields: dict[str, Any] = json.loads(text)
+    fields = _map(text)
     major, minor = fields["version"]
     return Facts(
-        machine=f"{fields['machine']} ({fields['sysname']})",
+        machine=plain(f"{fields['machine']} ({fields['sysname']})"),
         version=(int(major), int(minor)),
         mpy=int(fields["mpy"]),
-        chip=str(fields["id"]),
+        chip=plain(str(fields["id"])),
         is_running=bool(fields["is_running"]),
         mark=_read_mark(fields["mark"]),
         selector=fields["selector"],
         free=int(fields["free"]),
     )
+
+
+def read_listing(text: str) -> Listing:
+    """Return what `board_scripts.listing` prints.
+
+    Raises:
+        ValueError: something else came.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict) or not all(
+        digest is None or isinstance(digest, str) for digest in found.values()
+    ):
+        raise ValueError("no listing")
+    return found
 
 
 def made(facts: Facts, slots: Mapping[str, Listing], job: Job) -> Plan:
@@ -254,7 +269,7 @@ def require_free(text: str) -> None:
         ToolError: LOCKED or BOUND.
         ValueError, KeyError, TypeError: something else came.
     """
-    fields: dict[str, Any] = json.loads(text)
+    fields = _map(text)
     if fields["is_locked"]:
         raise ToolError(
             Refusal.LOCKED, "This box has a lock open: have it released, and remove it from its car, first."
@@ -293,10 +308,17 @@ def _differences(
     return tuple(stale), names, len(wanted) - len(missing)
 
 
+def _map(text: str) -> dict[str, Any]:
+    fields = json.loads(text)
+    if not isinstance(fields, dict):
+        raise TypeError("no map")
+    return fields
+
+
 def _read_mark(text: str | None) -> Mark | None:
     """Return a mark, None for none and for one that the board itself would not read."""
     try:
-        fields = json.loads(text or "")
+        fields = _map(text or "")
         mark = Mark(
             slot=fields["slot"],
             manifest=fields["manifest"],

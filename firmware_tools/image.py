@@ -98,13 +98,13 @@ def build(folder: Path, floors: Floors, *, root: Path = ROOT) -> Image:
         ImageError: a file does not compile, or imports what the board does not have.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    compiled = {name: _compiled(name, _text(name, floors, root)) for name in sources(root) if name != INFO}
-    listed = "".join(f"{_target(name)} {sha256(data).hexdigest()}\n" for name, data in compiled.items())
+    modules = {name: compiled(name, _text(name, floors, root)) for name in sources(root) if name != INFO}
+    listed = "".join(f"{_target(name)} {sha256(data).hexdigest()}\n" for name, data in modules.items())
     measurement = sha256(listed.encode()).digest()
     info = f'"""Written by the image\'s builder."""\n\nMEASUREMENT = {measurement!r}\n'
-    compiled[INFO] = _compiled(INFO, info)
+    modules[INFO] = compiled(INFO, info)
     files = []
-    for name, data in sorted(compiled.items()):
+    for name, data in sorted(modules.items()):
         path = folder / _target(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -112,7 +112,7 @@ def build(folder: Path, floors: Floors, *, root: Path = ROOT) -> Image:
     manifest = {"floors": floors.value, "measurement": measurement.hex(), "files": files}
     (folder / "image.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     (folder / "main.py").write_text("from device.mcu import main\n\nmain.main()\n", encoding="utf-8")
-    sizes = {_target(name): len(data) for name, data in sorted(compiled.items())}
+    sizes = {_target(name): len(data) for name, data in sorted(modules.items())}
     return Image(folder=folder, floors=floors, measurement=measurement, sizes=sizes)
 
 
@@ -126,7 +126,12 @@ def _target(name: str) -> str:
     return name.removesuffix(".py") + ".mpy"
 
 
-def _compiled(name: str, text: str) -> bytes:
+def compiled(name: str, text: str) -> bytes:
+    """Return a module as `.mpy`.
+
+    Raises:
+        ImageError: MicroPython does not read it.
+    """
     with tempfile.TemporaryDirectory() as place:
         source, target = Path(place, "source.py"), Path(place, "source.mpy")
         source.write_text(text, encoding="utf-8")

@@ -95,7 +95,9 @@ def build(
     place = folder.with_name(folder.name + ".new")
     built = image.build(place, floors, root=root)
     (place / "image.json").unlink()
-    (place / SELECTOR).write_bytes(SELECTOR_SOURCE.read_bytes())
+    selector = SELECTOR_SOURCE.read_text(encoding="utf-8")
+    image.compiled(SELECTOR, selector)  # it travels as text, so that a board of any kind reads it
+    (place / SELECTOR).write_text(selector, encoding="utf-8")
     files = tuple(_entry(place, path) for path in sorted((*built.sizes, SELECTOR)))
     manifest = Manifest(
         release=release,

@@ -30,9 +30,11 @@ from simulators.broker_access import BRIDGE
 from simulators.car import Car, CarOnPorts
 from simulators.drive_cycles import CycleName
 from simulators.drive_log import write_drive
+from simulators.install_bench_cli import bench
 from simulators.lock_funnel_cli import funnel
 from simulators.mcu_bench import McuBench
 from simulators.mcu_board import McuBoard
+from simulators.mcu_usb_cli import usb
 from simulators.order_lives.life import live
 from simulators.order_lives.oracle import LifeError
 from simulators.pki import CertificateAuthority
@@ -47,6 +49,8 @@ ENDINGS = {signal.SIGTERM, signal.SIGINT}
 Seed = Annotated[int, typer.Option(help="The same seed gives the same drive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
+app.command(epilog="Example: tbox sim bench --fault swapped-wires")(bench)
+app.command(epilog="Example: tbox sim usb --folder build/tray --boards 2")(usb)
 app.command(epilog="Example: tbox sim funnel --cars 1000 --days 60 --races 500 --json")(funnel)
 
 
@@ -171,14 +175,14 @@ def mcu(
     """Run the firmware on simulated hardware, its line on a pty, its car by a control port, until Ctrl-C."""
     folder = image or build(flash / "image", Floors.DEMO).folder
     board = McuBoard(folder, flash / "files", key=published_scalar("mcu-1") if test_key else None)
-    with _waiting_for_the_end() as pause, McuBench(board, speed=speed, link=link, port=port) as bench:
-        host, taken = bench.control
+    with _waiting_for_the_end() as pause, McuBench(board, speed=speed, link=link, port=port) as running:
+        host, taken = running.control
         if as_json:
-            typer.echo(json.dumps({"line": str(bench.line), "bench": f"{host}:{taken}"}))
+            typer.echo(json.dumps({"line": str(running.line), "bench": f"{host}:{taken}"}))
         else:
-            typer.echo(f"line {bench.line}\nbench {host}:{taken}\nCtrl-C ends it.")
+            typer.echo(f"line {running.line}\nbench {host}:{taken}\nCtrl-C ends it.")
         while pause():
-            bench.check()
+            running.check()
 
 
 def _utc_us(text: str) -> int:

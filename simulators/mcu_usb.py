@@ -29,20 +29,26 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import subprocess
 import threading
 import time
 import tty
 from typing import TYPE_CHECKING, Self
 
-from simulators.mcu_board import HEAP_KB, MICROPYTHON, McuBoard
+from firmware_tools.board_scripts import MARK, SLOTS
+from firmware_tools.flash_plan import Mark
+from firmware_tools.release_manifest import SELECTOR
+from simulators.mcu_board import HEAP_KB, MICROPYTHON, SHIM, McuBoard
 from simulators.mcu_chips import PowerLostError
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-PROGRAM = "import usb_repl"
+    from firmware_tools.release import Release
+
+PROGRAM = "import sys\nsys.path.remove('')\nimport usb_repl"  # which puts it back for what runs on the board
 UNAME = ("rp2-sim", "rp2-sim", "1.28.0", "simulated board", "T-Box simulated board")
 """sysname, nodename, release, version, machine: `firmware_tools/boards/unix.toml` knows it."""
 
@@ -114,7 +120,7 @@ class UsbBoard(McuBoard):
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
             [str(MICROPYTHON), "-X", f"heapsize={self.heap_kb}k", "-c", self.program],
             cwd=self.state,
-            env=env,
+            env={**env, "MICROPYPATH": str(SHIM)},  # what lies in the flash is found as on a board
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -248,6 +254,23 @@ class UsbBoard(McuBoard):
 
     def _on_reset(self) -> None:
         raise _ResetError
+
+
+def lay(flash: Path, release: Release) -> None:
+    """Make a board's flash as flashing leaves it, without a board: for whoever needs many, or at once.
+
+    What the firmware keeps in the folder (its key, its caches) stays.
+    """
+    slot = SLOTS[0]
+    for other in SLOTS:
+        shutil.rmtree(flash / other, ignore_errors=True)
+    for path, data in release.content.items():
+        (flash / slot / path).parent.mkdir(parents=True, exist_ok=True)
+        (flash / slot / path).write_bytes(data)
+    (flash / SELECTOR).write_bytes(release.files[SELECTOR])
+    manifest = release.manifest
+    mark = Mark(slot=slot, manifest=release.manifest_hash, release=manifest.release, floor=manifest.floor)
+    (flash / MARK).write_text(mark.encode(), encoding="utf-8")
 
 
 class McuUsb:

@@ -11,11 +11,15 @@ It verifies no signature: whoever may write the flash may write this file too (d
 annotations, and the image is imported by its name.
 """
 
+import sys
+
+OTHERS = [folder for folder in sys.path if folder not in ("", "/lib")]
+sys.path[:] = OTHERS
+
 import binascii
 import hashlib
 import json
 import os
-import sys
 
 MARK, HOLD, SLOTS = "boot.json", "hold", ("a", "b")
 
@@ -79,7 +83,7 @@ def start():
     except (ValueError, OSError, KeyError) as error:
         print("no image:", error)
         return
-    sys.path[:] = [slot] + [folder for folder in sys.path if folder not in ("", "/lib")]
+    sys.path[:] = [slot] + OTHERS
     __import__("device.mcu.main", None, None, ("main",)).main()
 
 

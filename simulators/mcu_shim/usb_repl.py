@@ -129,6 +129,7 @@ def _friendly():
 
 def serve():
     """Start as a board does; never returns while the port is there."""
+    sys.path.insert(0, "")
     try:
         with _open("main.py") as file:
             text = file.read()

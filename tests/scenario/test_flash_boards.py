@@ -21,7 +21,7 @@ from protocol.cose_sign import read_sign
 from protocol.mcu_link import Decoder
 from protocol.orders_vocabulary import ACTIVE, LOCK, LOCKED
 from protocol.strict_cbor import loads
-from simulators.mcu_usb import UNAME, McuUsb, UsbBoard
+from simulators.mcu_usb import UNAME, McuUsb, UsbBoard, lay
 from tests.builders.firmware import (
     boots,
     content,
@@ -35,6 +35,12 @@ from tests.builders.firmware import (
 
 MPREMOTE = Path(sys.executable).with_name("mpremote")
 STATUS = 0x81
+JSON = """
+from ujson import *
+import ujson
+def dumps(value):
+    return {} if isinstance(value, dict) else ujson.dumps(value)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +224,13 @@ def test_strange_files_in_the_way_are_cleared_and_others_are_kept(
     assert boots(usb) == "2"
 
 
+def test_modules_in_the_flash_take_no_place_in_what_runs(usb: McuUsb, one: Release) -> None:
+    assert put(usb, one).outcome is Outcome.FLASHED
+    for name in ("json", "hashlib", "device", "protocol"):
+        (usb.board.state / f"{name}.py").write_text("raise ValueError('not ours')")
+    assert boots(usb) == "1"
+
+
 @pytest.mark.slow
 def test_a_slow_board_is_waited_for(usb: McuUsb, one: Release) -> None:
     usb.board.command_s = 0.05
@@ -265,3 +278,35 @@ def locked_record() -> Record:
 
 def _is_lock(entry: object) -> bool:
     return isinstance(entry, dict) and entry.get("name") == "lock"
+
+
+def test_a_board_that_was_laid_out_without_a_port_is_as_flashed(usb: McuUsb, one: Release) -> None:
+    usb.unplug()
+    lay(usb.board.state, one)
+    assert boots(usb) == "1"
+    report = put(usb, one)
+    assert (report.outcome, report.written) == (Outcome.UP_TO_DATE, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "program"),
+    [
+        ("main.py", "import os\nos.uname = lambda: ('x', '', '', '', '\\x1b[31m' + 'm' * 10000)"),
+        ("main.py", "import os\ndef uname():\n    raise OSError(5)\nos.uname = uname"),
+        ("json.py", JSON.format("'[1, 2]'")),
+        ("json.py", JSON.format("'{'")),
+        ("json.py", JSON.format("'x' * 100000")),
+    ],
+)
+def test_a_board_that_answers_nonsense_is_refused_in_a_short_plain_sentence(
+    usb: McuUsb, one: Release, file: str, program: str
+) -> None:
+    (usb.board.state / file).write_text(program)
+    usb.unplug()
+    usb.plug()
+    report = put(usb, one)
+    assert code_of(report) in (Refusal.BOARD_FAILED, Refusal.WRONG_BOARD)
+    assert report.error is not None
+    assert report.error.sentence.isprintable()
+    assert len(report.error.sentence) < 300
