@@ -114,6 +114,17 @@ class Bench:
         (self.home / ".say").write_text(json.dumps(content))
         (self.home / ".say").replace(self.home / "say.json")
 
+    def hear(self, **car: object) -> None:
+        """Say something, and wait until the agent has told it on."""
+        self.say(**car)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            path = self.home / "vitals.json"
+            if path.exists() and json.loads(path.read_text())["car"] == SAY["car"] | car:
+                return
+            time.sleep(0.01)
+        raise AssertionError("the agent says nothing")
+
     def ran(self) -> list[str]:
         return (self.home / "ran").read_text().split()
 
@@ -187,7 +198,7 @@ def test_a_locked_board_leaves_everything_as_it_is(bench: Bench) -> None:
 
 
 def test_a_car_that_drives_is_left_alone(bench: Bench) -> None:
-    bench.say(is_ignition_on=True)
+    bench.hear(is_ignition_on=True)
     offer(bench, 2)
     bench.until(Stage.STAGED)
     for _ in range(5):
