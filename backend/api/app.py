@@ -56,7 +56,7 @@ from backend.domain.access import Permission
 from backend.settings import Settings
 from backend.store.database import Database, open_database
 from backend.store.key_files import read_private
-from backend.usecases.fitting_gate import FittingGate
+from backend.usecases.gate_port import FittingGate
 from backend.usecases.http_gate import HttpGate
 from backend.usecases.service_identity import load_identity
 from protocol.limits import JOB_PHOTO_BYTES_MAX, REQUEST_BODY_BYTES_MAX

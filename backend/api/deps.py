@@ -39,7 +39,7 @@ from backend.settings import Settings
 from backend.store.database import Database
 from backend.store.devices import Device, find_device
 from backend.usecases.authenticate import authenticate
-from backend.usecases.fitting_gate import FittingGate
+from backend.usecases.gate_port import FittingGate
 from backend.usecases.log_access import log_position_read
 from backend.usecases.service_identity import ServiceIdentity
 

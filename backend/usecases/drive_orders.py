@@ -58,6 +58,7 @@ from backend.usecases.order_steps import take_step
 from backend.usecases.release_paid import release_paid
 from backend.usecases.repeat_request import forget_old
 from backend.usecases.request_order import enter_release, make_whole, store_part
+from backend.usecases.tell_commissionings import tell_commissionings
 from protocol.limits import ORDERS_DRIVEN_MAX
 from protocol.orders import Role, assemble
 
@@ -114,6 +115,7 @@ class OrderDriver:
         self._looked_s = time.monotonic()
         self._end_lives(counts, now_us=now_us)
         tell_gate(self.database, self.gate, counts)
+        tell_commissionings(self.database, self.gate, counts, now_us=now_us)
         with self.database.reading() as session:
             due = list_due(session, now_us=now_us, limit=ORDERS_DRIVEN_MAX)
         for cmd_id in due:

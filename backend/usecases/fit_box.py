@@ -16,8 +16,7 @@ from backend.domain.refusal import Reason, Refusal
 from backend.store.jobs import Job
 from backend.store.labels import label_of_device
 from backend.store.mcus import locate_mcu
-from backend.usecases.fitting_gate import ShownJob
-from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError
+from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError, ShownJob
 from backend.usecases.installer_keys import find_installer
 from protocol import cose_sign
 

@@ -70,6 +70,34 @@ class PaidOrder:
     mcu_id: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownJob:
+    """What the gate is shown before it signs for an installation.
+
+    Attributes:
+        work_ticket: the job's, by our policy key.
+        challenge: by the microcontroller's D1.
+        mcu_key: D1 as a COSE_Key.
+        delegation: of the installer that the ticket names.
+    """
+
+    work_ticket: bytes
+    challenge: bytes
+    mcu_key: bytes
+    delegation: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRecord:
+    """A commissioning record with the keys it is verified by: D1, D2, and the installer's delegation."""
+
+    record: bytes
+    attestation: bytes
+    mcu_key: bytes
+    box_key: bytes
+    delegation: bytes
+
+
 class Gate(Protocol):
     """The gate."""
 
@@ -124,6 +152,32 @@ class Gate(Protocol):
 
     def disposition(self, *, document: bytes, mcu_key: bytes) -> None:
         """Tell the gate what a car said.
+
+        Raises:
+            GateAwayError: No answer.
+        """
+
+    def commissioned(self, shown: ShownRecord) -> None:
+        """Bring a commissioning record.
+
+        Raises:
+            GateAwayError: No answer.
+            GateUnreadableError: It reads the record and will never take it.
+        """
+
+
+class FittingGate(Protocol):
+    """The gate, as an installation needs it."""
+
+    def ticket(self, shown: ShownJob) -> GateSaid:
+        """Ask for a ticket for one BENCH: `token` carries it, `delegation` the gate's own.
+
+        Raises:
+            GateAwayError: No answer.
+        """
+
+    def bind(self, shown: ShownJob, payload: bytes) -> GateSaid:
+        """Ask for the gate's part of a BIND.
 
         Raises:
             GateAwayError: No answer.

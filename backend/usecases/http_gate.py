@@ -19,7 +19,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from backend.errors import SettingsError
-from backend.usecases.fitting_gate import ShownJob, ShownRecord
 from backend.usecases.gate_port import (
     GateAwayError,
     GatePart,
@@ -27,6 +26,8 @@ from backend.usecases.gate_port import (
     GateUnreadableError,
     LogPlace,
     PaidOrder,
+    ShownJob,
+    ShownRecord,
 )
 from protocol.base64url import to_bytes, to_text
 from protocol.checker_reasons import CheckerReason

@@ -205,7 +205,7 @@ class Box:
 
 
 def past_probation(settings: Settings) -> Settings:
-    """Return settings of a demonstration whose cars count as commissioned: for stories that begin after it."""
+    """Return settings of a demonstration whose cars count as commissioned: for stories after that."""
     changed = settings.model_dump(exclude_unset=True) | {"demo": True, "demo_probation_passed": True}
     return Settings(**changed)
 

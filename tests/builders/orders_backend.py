@@ -25,7 +25,7 @@ from backend.store.database import Database, open_database
 from backend.store.log_keys import load_log_signer
 from backend.usecases.dispatch_orders import dispatch_orders
 from backend.usecases.drive_orders import OrderDriver
-from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, LogPlace, PaidOrder
+from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, LogPlace, PaidOrder, ShownRecord
 from backend.usecases.ingest import Inbound, Taken, ingest
 from backend.usecases.keep_ledger import publish
 from protocol import orders_payload
@@ -84,6 +84,7 @@ class FakeGate:
     paid: list[PaidOrder] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     told: list[bytes] = field(default_factory=list)
+    records: list[ShownRecord] = field(default_factory=list)
     logs: list[LogPlace | None] = field(default_factory=list)
     reasons: list[CheckerReason | None] = field(default_factory=list)
     places: list[tuple[int, int] | None] = field(default_factory=list)
@@ -139,6 +140,10 @@ class FakeGate:
     def release(self, *, payload: bytes) -> GateSaid:
         self._hear("release")
         return GateSaid(verdict="SIGNED", part=self._sign(payload, logged=False))
+
+    def commissioned(self, shown: ShownRecord) -> None:
+        self._hear("commissioned")
+        self.records.append(shown)
 
     def disposition(self, *, document: bytes, mcu_key: bytes) -> None:
         self._hear("disposition")
@@ -218,10 +223,11 @@ class OrderWorld:
     keys: int = 0
 
     @classmethod
-    def make(cls, folder: Path, *, challenge: bool = True) -> Self:
+    def make(cls, folder: Path, *, challenge: bool = True, is_past_probation: bool = True) -> Self:
         """Set everything up: documents brought, the car registered, its challenge known."""
         backend = make_backend(folder)
-        backend.settings = past_probation(backend.settings)
+        if is_past_probation:
+            backend.settings = past_probation(backend.settings)
         backend.clock.now_us = NOW_S * SECOND
         database = open_database(backend.settings.database_url)
         app = create_app(backend.settings, clock=backend.clock, database=database)

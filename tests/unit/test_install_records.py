@@ -9,8 +9,7 @@ import pytest
 
 from backend.ledger import LeafType
 from backend.store.mcus import find_mcu
-from backend.usecases.fitting_gate import ShownJob, ShownRecord
-from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid
+from backend.usecases.gate_port import GateAwayError, GatePart, GateSaid, ShownJob
 from protocol.base64url import to_text
 from protocol.envelope import SoftwareSigner
 from protocol.ids import cose_key_bytes
@@ -43,9 +42,6 @@ class FakeGate:
     def bind(self, shown: ShownJob, payload: bytes) -> GateSaid:
         del payload
         return self._hear(shown)
-
-    def commissioned(self, shown: ShownRecord) -> None:
-        del shown
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from backend.store.install_records import InstallRecord, list_job_records
 from backend.store.jobs import Job, JobPhoto, find_photo, list_photos
 from backend.store.labels import Label
 from backend.usecases.fit_box import ask_gate, find_mcu_key, show_job_to_gate
-from backend.usecases.fitting_gate import FittingGate, ShownJob
+from backend.usecases.gate_port import FittingGate, ShownJob
 from backend.usecases.keep_photo import keep_photo
 from backend.usecases.scan_box import scan_box
 from backend.usecases.show_job import report_of

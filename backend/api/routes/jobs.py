@@ -28,8 +28,10 @@ from backend.api.openapi import problems
 from backend.api.problems import from_refusal
 from backend.clock import from_datetime, to_datetime
 from backend.domain.access import Permission
+from backend.domain.installing import ProbationState
 from backend.domain.refusal import Refusal
 from backend.store.contention import in_transaction
+from backend.store.install_records import list_job_records, newest_probation
 from backend.store.jobs import Job, list_jobs, list_photos
 from backend.store.vehicles import find_vehicle_by_id
 from backend.usecases.issue_work_ticket import issue_work_ticket
@@ -50,13 +52,24 @@ class JobDetailOut(JobOut):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [EXAMPLE_JOB | {"profile": "demo", "report": EXAMPLE_REPORT, "photos": []}]
+            "examples": [
+                EXAMPLE_JOB
+                | {
+                    "profile": "demo",
+                    "report": EXAMPLE_REPORT,
+                    "photos": [],
+                    "record": None,
+                    "probation": "NONE",
+                }
+            ]
         }
     )
 
     profile: str | None = Field(description="Vehicle profile expected.")
     report: ReportOut | None = Field(description="The box's newest report; null before any.")
     photos: list[PhotoOut] = Field(description="Pictures that are stored.")
+    record: str | None = Field(description="SHA-256 of its accepted record; see `records`.")
+    probation: str = Field(description="Of the box that it fitted: NONE, RUNNING, PASSED or FAILED.")
 
 
 @router.post(
@@ -114,6 +127,12 @@ def read_job(job: VisibleJob, session: ReadSession) -> JobDetailOut:
     vehicle = find_vehicle_by_id(session, org_id=job.org_id, vehicle_id=job.vehicle_id)
     assert vehicle is not None, "a job refers to its vehicle"
     report = report_of(session, job)
+    records = list_job_records(session, org_id=job.org_id, job_id=job.job_id)
+    probation = (
+        None
+        if job.device_id is None
+        else newest_probation(session, org_id=job.org_id, vehicle_id=job.vehicle_id, device_id=job.device_id)
+    )
     return JobDetailOut(
         **show_job(session, job).model_dump(),
         profile=vehicle.profile,
@@ -124,6 +143,8 @@ def read_job(job: VisibleJob, session: ReadSession) -> JobDetailOut:
             PhotoOut(sha256=sha256, media_type=media, bytes=size, at=to_datetime(at_us))
             for sha256, media, size, at_us in list_photos(session, org_id=job.org_id, job_id=job.job_id)
         ],
+        record=records[-1].sha256 if records else None,
+        probation=ProbationState.NONE if probation is None or not records else probation.state,
     )
 
 
