@@ -1,5 +1,7 @@
 """What the microcontroller does for its fitter: proof of wires and relay, signatures, a lamp, a way back."""
 
+import contextlib
+import copy
 from typing import Any
 
 import pycddl
@@ -17,7 +19,7 @@ from protocol.vectors import generate
 from protocol.vectors.keys import published_lookup
 from protocol.vectors.orders_story import JURISDICTION, MCU, signer
 from simulators.order_lives.world import FIRMWARE
-from tests.builders.mcu import Box
+from tests.builders.mcu import Box, PowerCutError
 from tests.scenario.test_mcu_brain_fitting import bench, fitted
 
 RECORD_HASH = bytes(range(32))
@@ -302,6 +304,27 @@ def test_not_before_all_that_was_signed_is_acknowledged() -> None:
     press(box, SERVICE_S + 2)
     assert box.brain.record.mode == 2
     assert "SERVICE_REFUSED" in box.events()
+
+
+def test_a_power_cut_at_any_call_of_the_way_back_leaves_the_old_state_or_the_new() -> None:
+    ready = decommissioned()
+    ready.board.is_pressed = True
+    ready.run(SERVICE_S - 1, 0.5)
+    before = ready.brain.record.epoch
+    found = set()
+    for calls in range(0, 120, 3):
+        box = copy.deepcopy(ready, {id(ready.floors): ready.floors})
+        box.board.cut_after, box.board.torn_bytes = calls, 7 * calls
+        with contextlib.suppress(PowerCutError):
+            box.run(2, 0.5)
+        box.board.is_pressed = False
+        box.reset("power")
+        record = box.brain.record
+        is_new = record.epoch != before
+        assert (record.mode, record.binding, record.latched) == (0 if is_new else 2, None, None)
+        assert not box.board.coil
+        found.add(is_new)
+    assert found == {False, True}
 
 
 def test_a_hybrid_that_only_measures_stays_with_its_lender() -> None:
