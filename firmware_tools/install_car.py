@@ -63,6 +63,9 @@ def car(
     api_key: Annotated[Path | None, typer.Option(help="File with your API key.")] = None,
     job: Annotated[str | None, typer.Option(help="The job's id, hex.")] = None,
     ca: Annotated[Path | None, typer.Option(help="The office's own CA, PEM.")] = None,
+    delegation: Annotated[
+        Path | None, typer.Option(help="Your own delegation, for the relay test and the binding.")
+    ] = None,
     box_key: Annotated[
         str | None, typer.Option(help="The box's COSE_Key in hex; else the office is asked.")
     ] = None,
@@ -79,7 +82,7 @@ def car(
     with told(as_json=as_json):
         signer = read_key(key)
         office = _office(api, api_key, job, ca)
-        seal = Seal(signer, _ticket(ticket, office))
+        seal = Seal(signer, _ticket(ticket, office), None if delegation is None else _read(delegation))
         hands = PersonHands(console) if answers is None else AnswersHands(read_answers(answers))
         keys = _keys(box_key, office, device or _device(home))
         with BoxLine(home / SOCKET, keys) as box, RichShow(console) as show:
@@ -150,6 +153,13 @@ def _office(
     except OSError as error:
         raise ToolError(Common.NO_FILE, f"{api_key} cannot be read ({error.strerror}).") from error
     return BackendOffice(url=api.rstrip("/"), api_key=secret, job_id=job, authority=authority)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ToolError(Common.NO_FILE, f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _ticket(path: Path | None, office: BackendOffice | None) -> bytes:

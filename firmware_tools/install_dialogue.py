@@ -165,12 +165,12 @@ class Dialogue:
                 word = self._asked(lambda: self.hands.answer(asks))
                 return self._command(report, Verb.ANSWER, f"{step}={word}")
             case NeedPermission(challenge):
-                order = self.seal.bench(challenge, self.office.bench(challenge))
+                order = self.seal.bench(challenge, self.office.bench(challenge), now_s=int(time.time()))
                 return self._command(report, Verb.BENCH, order)
             case NeedBinding(challenge, payload):
-                ticket = self.office.bind(challenge, payload)
+                part = self.office.bind(challenge, payload)
                 vin = report.facts.get("vin", "")
-                return self._command(report, Verb.BIND, self.seal.bind(challenge, payload, ticket, vin=vin))
+                return self._command(report, Verb.BIND, self.seal.bind(challenge, payload, part, vin=vin))
             case NeedSignature(payload):
                 return self._sign(report, payload)
             case Decide(row):

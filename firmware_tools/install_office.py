@@ -40,29 +40,14 @@ class OfficeCode(StrEnum):
     NO_OFFICE = "NO_OFFICE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateTicket:
-    """What the gate has signed.
-
-    Attributes:
-        payload: of the order.
-        parts: protected header and signature of each signer so far.
-        delegation: hash of the document that lets the installer sign; None when the office names none.
-    """
-
-    payload: bytes
-    parts: tuple[tuple[bytes, bytes], ...]
-    delegation: bytes | None
-
-
 class Office(Protocol):
-    """Whoever signs third."""
+    """Whoever speaks for the gate, and keeps the record."""
 
-    def bench(self, challenge: bytes) -> GateTicket:
-        """Return a BENCH for this car, signed by the gate."""
+    def bench(self, challenge: bytes) -> bytes:
+        """Return the gate's ticket for one BENCH of this car."""
 
-    def bind(self, challenge: bytes, payload: bytes) -> GateTicket:
-        """Return the gate's part of a BIND."""
+    def bind(self, challenge: bytes, payload: bytes) -> tuple[bytes, bytes]:
+        """Return the gate's part of a BIND: protected header and signature."""
 
     def keep(self, record: bytes, commissioning: bytes) -> None:
         """Take the signed record."""
@@ -71,7 +56,7 @@ class Office(Protocol):
 class NoOffice:
     """Underground: nobody to ask."""
 
-    def bench(self, challenge: bytes) -> GateTicket:
+    def bench(self, challenge: bytes) -> bytes:
         """Refuse.
 
         Raises:
@@ -80,7 +65,7 @@ class NoOffice:
         del challenge
         raise _nobody("The relay test needs the office's permission")
 
-    def bind(self, challenge: bytes, payload: bytes) -> GateTicket:
+    def bind(self, challenge: bytes, payload: bytes) -> tuple[bytes, bytes]:
         """Refuse.
 
         Raises:
@@ -116,25 +101,25 @@ class BackendOffice:
         Raises:
             ToolError: the office refuses or is away.
         """
-        return to_bytes(self._post("ticket", {})["ticket"])
+        return _bytes(self._post("ticket", {}), "ticket")
 
-    def bench(self, challenge: bytes) -> GateTicket:
-        """Ask for a BENCH.
+    def bench(self, challenge: bytes) -> bytes:
+        """Ask for a ticket.
 
         Raises:
             ToolError: the office refuses or is away.
         """
-        said = self._post("bench-ticket", {"challenge": to_text(challenge)})
-        return GateTicket(payload=to_bytes(said["payload"]), parts=_parts(said), delegation=_delegation(said))
+        return _bytes(self._post("bench-ticket", {"challenge": to_text(challenge)}), "ticket")
 
-    def bind(self, challenge: bytes, payload: bytes) -> GateTicket:
+    def bind(self, challenge: bytes, payload: bytes) -> tuple[bytes, bytes]:
         """Ask for the gate's part of a BIND.
 
         Raises:
             ToolError: the office refuses or is away.
         """
         said = self._post("bind-part", {"challenge": to_text(challenge), "payload": to_text(payload)})
-        return GateTicket(payload=payload, parts=_parts(said), delegation=_delegation(said))
+        part = said.get("part", {})
+        return _bytes(part, "protected"), _bytes(part, "signature")
 
     def keep(self, record: bytes, commissioning: bytes) -> None:
         """Hand the record in.
@@ -189,17 +174,12 @@ class BackendOffice:
             raise ToolError(OfficeCode.OFFICE_AWAY, sentence, Exit.CUT_SHORT) from error
 
 
-def _parts(said: dict[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
+def _bytes(said: dict[str, Any], name: str) -> bytes:
     try:
-        return tuple((to_bytes(protected), to_bytes(signature)) for protected, signature in said["parts"])
-    except (KeyError, ValueError, TypeError) as error:
-        sentence = "The office's answer has no signatures in it: update this tool or the backend."
+        return to_bytes(said[name])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        sentence = f"The office's answer has no {name} in it: update this tool or the backend."
         raise ToolError(OfficeCode.OFFICE_GARBLED, sentence) from error
-
-
-def _delegation(said: dict[str, Any]) -> bytes | None:
-    found = said.get("delegation")
-    return None if found is None else bytes.fromhex(found)
 
 
 def _refused(status: int, body: bytes) -> ToolError:

@@ -31,13 +31,12 @@ from protocol.errors import ProtocolError
 from protocol.ids import cose_key_bytes
 from protocol.install_forms import TICKET_PREFIX, InstallCommand, sign_command, ticket_from_qr
 from protocol.install_record import record_part
-from protocol.limits import WORK_TICKET_BYTES_MAX
-from protocol.orders import OrderSigner, OrderType, Role, SignKind, assemble, sign_part
+from protocol.limits import BENCH_LIFE_S_MAX, WORK_TICKET_BYTES_MAX
+from protocol.orders import OrderSigner, OrderType, Role, SignKind, assemble, encode_order, sign_part
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from firmware_tools.install_office import GateTicket
     from protocol.ids import DeviceId
     from protocol.install_vocabulary import Verb
 
@@ -60,13 +59,15 @@ class Seal:
     Args:
         signer: the installer's key.
         ticket: the work ticket, a whole COSE_Sign1. The box verifies it; here it is only read.
+        delegation: the document that lets the installer sign; None where the relay is not to be tested.
 
     Raises:
         ToolError: the ticket does not read, or is another installer's.
     """
 
-    def __init__(self, signer: SoftwareSigner, ticket: bytes) -> None:
+    def __init__(self, signer: SoftwareSigner, ticket: bytes, delegation: bytes | None = None) -> None:
         self.ticket, self._signer, self._last_seq = ticket, signer, 0
+        self._delegation = None if delegation is None else hashlib.sha256(delegation).digest()
         try:
             payload = read_sign1(ticket, max_bytes=WORK_TICKET_BYTES_MAX).payload
             self._fields: dict[int, Any] = strict_cbor.loads(payload)
@@ -95,52 +96,86 @@ class Seal:
         )
         return sign_command(command, self._signer)
 
-    def bench(self, challenge: bytes, ticket: GateTicket) -> bytes:
-        """Return a BENCH order with gate's and installer's signatures.
+    def bench(self, challenge: bytes, ticket: bytes, *, now_s: int) -> bytes:
+        """Return a BENCH order for the car of a challenge, with the gate's ticket in it.
+
+        Args:
+            challenge: the microcontroller's, from the report's need.
+            ticket: the gate's, for this challenge.
+            now_s: POSIX seconds.
 
         Raises:
-            ToolError: the payload is of another car, or no BENCH.
+            ToolError: challenge or ticket do not read, or the ticket is for another car.
         """
-        self._check(ticket.payload, challenge, OrderType.BENCH)
-        return self._assembled(ticket.payload, ticket)
+        asked = _document("challenge", challenge)
+        permitted = _document("ticket", ticket)
+        if (permitted[2], permitted[4]) != (asked[2], asked[4]):
+            raise ToolError(SealCode.OTHER_CAR, "The permission is for another car: ask for it again.")
+        order = {
+            1: 1,
+            2: secrets.token_bytes(16),
+            3: int(OrderType.BENCH),
+            5: asked[2],
+            8: asked[3],
+            9: asked[6][2] + 1,
+            10: now_s,
+            12: now_s + BENCH_LIFE_S_MAX,
+            13: asked[4],
+            14: asked[5] + BENCH_LIFE_S_MAX,
+            25: ticket,
+        }
+        payload = encode_order(order)
+        return assemble(payload, [self._part(payload)])
 
-    def bind(self, challenge: bytes, payload: bytes, ticket: GateTicket, *, vin: str) -> bytes:
+    def bind(self, challenge: bytes, payload: bytes, gate: tuple[bytes, bytes], *, vin: str) -> bytes:
         """Return a BIND with gate's and installer's signatures; the box adds its microcontroller's.
 
         Raises:
             ToolError: the payload is of another car, vehicle, lender or contract than ticket and report say.
         """
-        order = self._check(payload, challenge, OrderType.BIND)
+        asked = _document("challenge", challenge)
+        try:
+            order, is_known = orders_payload.read_order(payload)
+        except ValueError as error:
+            raise ToolError(
+                SealCode.OTHER_CAR, "The box asks for no binding: update box and tool."
+            ) from error
         vin_bind = hashlib.sha256(self._fields[15] + vin.encode()).digest()
-        expected = (self._fields[10], vin_bind, self._fields[11], self._fields[12])
-        if (order[4], order[6], order[7], order[18]) != expected:
+        expected = {
+            3: int(OrderType.BIND),
+            4: self._fields[10],
+            5: asked[2],
+            6: vin_bind,
+            7: self._fields[11],
+            8: asked[3],
+            13: asked[4],
+            18: self._fields[12],
+        }
+        if not is_known or any(order.get(key) != value for key, value in expected.items()):
             raise ToolError(SealCode.OTHER_CAR, "The binding is not for this vehicle and contract: abort.")
-        return self._assembled(payload, ticket)
+        return assemble(payload, [gate, self._part(payload)])
 
     def record_part(self, payload: bytes) -> bytes:
         """Return the installer's signature of a record."""
         return record_part(payload, self._signer)
 
-    def _check(self, payload: bytes, challenge: bytes, order_type: OrderType) -> dict[int, Any]:
-        try:
-            order, is_known = orders_payload.read_order(payload)
-            asked = strict_cbor.loads(cose_sign.read_sign1(challenge)[2])
-            fits = is_known and order[3] == order_type
-            is_here = fits and (order[5], order[8], order[13]) == (asked[2], asked[3], asked[4])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ToolError(
-                SealCode.OTHER_CAR, "The office sent no order for this car: ask again."
-            ) from error
-        if not is_here:
-            raise ToolError(
-                SealCode.OTHER_CAR, "The office's order is for another car: do not go on, call it."
-            )
-        found: dict[int, Any] = order
-        return found
+    def _part(self, payload: bytes) -> tuple[bytes, bytes]:
+        signer = OrderSigner(signer=self._signer, role=Role.INSTALLER, delegation=self._delegation)
+        return sign_part(SignKind.COMMAND, payload, signer)
 
-    def _assembled(self, payload: bytes, ticket: GateTicket) -> bytes:
-        signer = OrderSigner(signer=self._signer, role=Role.INSTALLER, delegation=ticket.delegation)
-        return assemble(payload, [*ticket.parts, sign_part(SignKind.COMMAND, payload, signer)])
+
+def _document(kind: str, data: bytes) -> dict[int, Any]:
+    """Read a signed document's fields; box and gate verify it, here only its form counts.
+
+    Raises:
+        ToolError: it is none.
+    """
+    try:
+        found: dict[int, Any] = orders_payload.read_document(kind, cose_sign.read_sign1(data)[2])
+    except ValueError as error:
+        sentence = f"What came is no {kind}: update box, tool and backend."
+        raise ToolError(SealCode.OTHER_CAR, sentence) from error
+    return found
 
 
 def read_key(path: Path) -> SoftwareSigner:
