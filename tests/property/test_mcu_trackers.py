@@ -189,3 +189,22 @@ def test_motion_is_wheels_at_once_and_the_others_when_they_insist() -> None:
     assert not said(22, accel=DISAGREES)
     assert said(23, accel=DISAGREES)
     assert not said(24, accel=JAMMED, gnss=JAMMED), "what is no word of motion is none"
+
+
+def test_driven_is_wheels_or_receiver_and_never_the_accelerometer_alone() -> None:
+    """An idling engine shakes it, and a fitter's bench goes on."""
+    motion = Motion(floors)
+    assert not motion.is_driven
+
+    def said(
+        now_s: int, accel: int = DISAGREES, wheel: int = AGREES, gnss: int = ABSENT
+    ) -> tuple[bool, bool]:
+        motion.feed(now_s, accel, wheel, gnss)
+        return bool(motion.is_moving), bool(motion.is_driven)
+
+    assert [said(second) for second in range(5)] == [(False, False)] * 3 + [(True, False)] * 2
+    assert said(5, wheel=DISAGREES) == (True, True)
+    assert said(6) == (True, False)
+    assert [said(7 + s, gnss=DISAGREES)[1] for s in range(4)] == [False, False, False, True]
+    assert [said(20 + s, accel=AGREES, gnss=DISAGREES) for s in range(3)] == [(True, True)] * 3
+    assert said(30, accel=AGREES) == (False, False)
