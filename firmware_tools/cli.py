@@ -34,6 +34,7 @@ PARTS: Final[dict[str, Part]] = {
     "record": Part("firmware_tools.record_cli", "Show, verify and print the signed record."),
     "flash": Part("firmware_tools.flash_cli", "Put a signed release on boards, many at a time."),
     "firmware": Part("firmware_tools.release_cli", "Build, sign and look at a release of the firmware."),
+    "depot": Part("firmware_tools.depot", "Prepare a tray of boxes: Linux side, keys, board, label, report."),
     "label": Part("firmware_tools.label", "Make serials, draw labels and sheets, read a label's code."),
     "update": Part("firmware_tools.update", "Bundles of releases, and their signed repository."),
 }

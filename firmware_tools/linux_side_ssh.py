@@ -66,7 +66,7 @@ class SshRoot:
     def __init__(self, where: Where, *, known_hosts: Path, config: Path | None = None) -> None:
         self._where = where
         options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "StrictHostKeyChecking=accept-new"]
-        options += ["-o", f"UserKnownHostsFile={known_hosts}"]
+        options += ["-o", f"UserKnownHostsFile={known_hosts}", "-o", "LogLevel=ERROR"]
         options += ["-F", str(config)] if config else []
         options += ["-p", str(where.port)] if where.port else []
         self._command = ["ssh", *options, "--", where.target, "sh", "-s"]

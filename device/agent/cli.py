@@ -25,6 +25,7 @@ from device.agent import enrolling
 from device.agent import key_options as options
 from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
+from device.agent.mcu_cli import mcu
 from device.agent.process import EXITS, Exit, fail, print_json
 from device.agent.profile_cli import app as profile_app
 from device.agent.replay_cli import replay
@@ -191,6 +192,7 @@ def run(*, home: Home) -> None:
     run_box(home)
 
 
+app.command(epilog="Example: tbox agent mcu --port /dev/ttyS1 --json")(mcu)
 app.add_typer(profile_app, name="profile")
 app.command(
     epilog="Example: tbox agent replay --home box --can drive.log --dbc car.dbc --nmea drive.nmea   |   "
