@@ -855,3 +855,6 @@ PROBATION_BATCHES_MAX = 50_000
 
 PROBATION_MINUTES_MAX = 20_160
 """Minutes of one signal in one look: two weeks."""
+
+ENROL_HOOK_WAIT_S_MAX = 5
+"""Seconds for the answer of an enrolment hook: a look-up beside us; a box tries again by itself."""

@@ -7,6 +7,7 @@ Rules:
 - The certificate is for a TLS key of its own: the agent key signs evidence and nothing else.
 - A token is used by one box. If the answer got lost, the same box, asking for the same TLS key, gets the same
   certificate again, and nothing else changes; anyone else is told that the token was used.
+- Its label and the operator's hook may refuse it: see `enrolment_hook`.
 - A box that is known already enrols again with a fresh token of the same organisation: it gets a new
   certificate. So two tokens shown for one new box at the same moment both count: the later finds it known.
 
@@ -39,6 +40,7 @@ from backend.store.enrolment_tokens import (
     find_token_by_hash,
     take_token,
 )
+from backend.usecases.enrolment_hook import ask_hook, judge_label
 from backend.usecases.issue_certificates import chain_pem, issue_device_certificate
 from backend.usecases.service_identity import ServiceIdentity
 from protocol.enrolment import EnrolmentProof, open_enrolment_proof
@@ -75,7 +77,12 @@ class EnrolledDevice:
 
 
 def enrol_device(
-    session: Session, request: EnrolmentRequest, *, identity: ServiceIdentity, now_us: int
+    session: Session,
+    request: EnrolmentRequest,
+    *,
+    identity: ServiceIdentity,
+    hook: str | None = None,
+    now_us: int,
 ) -> EnrolledDevice | Refusal:
     """Enrol a box and commit it.
 
@@ -83,6 +90,7 @@ def enrol_device(
         session: A writing session without an open transaction.
         request: What the box sent.
         identity: The server's CA.
+        hook: The operator's own check, see `enrolment_hook`; None for none.
         now_us: When, µs UTC.
     """
     csr = read_csr(request.csr_pem)
@@ -91,6 +99,10 @@ def enrol_device(
     proof = _read_proof(request, csr)
     if isinstance(proof, Refusal):
         return proof
+    if hook is not None:
+        refused = _ask_hook(session, request, proof, hook)
+        if refused is not None:
+            return refused
     return in_transaction(
         session, lambda: _enrol(session, request, proof, csr, identity=identity, now_us=now_us)
     )
@@ -114,6 +126,9 @@ def _enrol(
     if refusal is not None:
         return refusal
     assert token is not None, "judge_token refuses what is not there"
+    refusal = judge_label(session, org_id=token.org_id, device_id=proof.device, label=request.label)
+    if refusal is not None:
+        return refusal
     if not take_token(
         session, org_id=token.org_id, token_id=token.token_id, device_id=proof.device, now_us=now_us
     ):
@@ -128,6 +143,17 @@ def _enrol(
         now_us=now_us,
     )
     return EnrolledDevice(device_id=proof.device, certificate_pem=certificate_pem)
+
+
+def _ask_hook(
+    session: Session, request: EnrolmentRequest, proof: EnrolmentProof, hook: str
+) -> Refusal | None:
+    """Ask the operator's check about a box with a token that is known; without one the rules say no."""
+    token = in_transaction(session, lambda: find_token_by_hash(session, token_sha256=proof.token_sha256))
+    if token is None:
+        return None
+    question = {"device": str(proof.device), "label": request.label, "organisation": token.org_id}
+    return ask_hook(hook, question)
 
 
 def _read_proof(request: EnrolmentRequest, csr: CertificateRequest) -> EnrolmentProof | Refusal:

@@ -168,7 +168,13 @@ def enrol(
         proof=base64.b64decode(wanted.proof),
         label=wanted.label,
     )
-    outcome = enrol_device(session, request, identity=services.identity, now_us=now_us)
+    outcome = enrol_device(
+        session,
+        request,
+        identity=services.identity,
+        hook=services.settings.enrol_hook,
+        now_us=now_us,
+    )
     if isinstance(outcome, Refusal):
         raise from_refusal(outcome)
     return TrustOut.of(outcome, session=reading, services=services)
