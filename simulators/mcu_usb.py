@@ -12,9 +12,9 @@ Rules:
 - The folder is thrown away by whoever made it: what a command on the REPL may do, it may do to the host's
   files that this user may write.
 
-Faults: `cut_at` pulls the plug before or after a command of the REPL, `uname` is another board, `command_s`
-makes each command slow, `is_read_only`, `room_bytes` and `hidden_bytes` are a flash that cannot be written,
-is full, or fills up before it should.
+Faults: `cut_at` pulls the plug before or after a command of the REPL, `cut_at_write` within one; `uname` is
+another board, `command_s` makes each command slow; `is_read_only`, `room_bytes` and `hidden_bytes` are a flash
+that cannot be written, is full, or fills up before it should.
 
 Example:
     with McuUsb(UsbBoard(Path("build/usb0"), link=Path("build/usb0.tty"))) as usb:
@@ -80,6 +80,8 @@ class UsbBoard(McuBoard):
         commands: commands of the REPL so far, in all lives.
         cut_at: pull the plug at this point, None never: point 2n is before command n, 2n + 1 after it and
             before its answer.
+        writes: times that something opened, wrote, made, renamed or removed a file.
+        cut_at_write: pull the plug when this write is asked for, None never; a file that was opened is empty.
         command_s: s that each command takes longer.
         is_read_only: nothing can be written.
         room_bytes: bytes that may still be written.
@@ -104,6 +106,8 @@ class UsbBoard(McuBoard):
         self.device: str | None = None
         self.commands = 0
         self.cut_at: int | None = None
+        self.writes = 0
+        self.cut_at_write: int | None = None
         self.command_s = 0.0
         self.is_read_only = False
         self.room_bytes = FLASH_BYTES
@@ -236,6 +240,10 @@ class UsbBoard(McuBoard):
             raise PowerLostError
 
     def _on_take(self, count: int) -> int:
+        self.writes += 1
+        if self.cut_at_write is not None and self.writes > self.cut_at_write:
+            self.cut_at_write = None
+            raise PowerLostError
         if self.is_read_only:
             return EROFS
         if count > self.room_bytes:

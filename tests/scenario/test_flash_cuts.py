@@ -28,18 +28,21 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Release:
     return small_release(tmp_path_factory.mktemp("new") / "release", number=2)
 
 
-def cut(folder: Path, point: int, new: Release, old: Release | None) -> None:
-    """Pull the plug at a point of a flashing, look what boots, do it again, look again."""
+def cut(
+    folder: Path, point: int | None, new: Release, old: Release | None, *, write: int | None = None
+) -> None:
+    """Pull the plug at a point of a flashing or within a write, look what boots, do it again, look again."""
     with McuUsb(UsbBoard(folder, link=folder.with_suffix(".tty"))) as usb:
         before = None
         if old is not None:
             assert put(usb, old).outcome is Outcome.FLASHED
             before = boots(usb)
             assert before == "1"
-        usb.board.cut_at = 2 * usb.board.commands + point
+        usb.board.cut_at = None if point is None else 2 * usb.board.commands + point
+        usb.board.cut_at_write = None if write is None else usb.board.writes + write
         first = put(usb, new)
         was_cut = not usb.board.is_powered
-        usb.board.cut_at = None
+        usb.board.cut_at = usb.board.cut_at_write = None
         found = {boots(usb), boots(usb)}  # the first may be held, the second is not
         if was_cut and first.outcome is not Outcome.FLASHED:
             assert first.error is not None
@@ -54,14 +57,19 @@ def cut(folder: Path, point: int, new: Release, old: Release | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def count(tmp_path_factory: pytest.TempPathFactory, old: Release, new: Release) -> int:
-    """How many commands it takes to flash a board that has an image."""
+def counts(tmp_path_factory: pytest.TempPathFactory, old: Release, new: Release) -> tuple[int, int]:
+    """How many commands, and how many writes, it takes to flash a board that has an image."""
     folder = tmp_path_factory.mktemp("count") / "board"
     with McuUsb(UsbBoard(folder, link=folder.with_suffix(".tty"))) as usb:
         put(usb, old)
-        before = usb.board.commands
+        commands, writes = usb.board.commands, usb.board.writes
         put(usb, new)
-        return usb.board.commands - before
+        return usb.board.commands - commands, usb.board.writes - writes
+
+
+@pytest.fixture(scope="module")
+def count(counts: tuple[int, int]) -> int:
+    return counts[0]
 
 
 def test_a_board_that_loses_its_plug_before_the_switch_keeps_the_old_image(
@@ -74,19 +82,28 @@ def test_a_board_that_loses_its_plug_before_the_switch_keeps_the_old_image(
 def test_a_plug_pulled_while_the_image_is_switched_leaves_the_old_or_the_new(
     tmp_path: Path, count: int, old: Release, new: Release
 ) -> None:
-    for point in range(2 * (count - SWITCHING), 2 * count + 1):
+    for point in range(2 * (count - SWITCHING) + 1, 2 * count + 1, 2):
         cut(tmp_path / f"{point}", point, new, old)
+
+
+@pytest.mark.slow
+def test_a_plug_pulled_within_a_write_of_the_switch_leaves_the_old_or_the_new(
+    tmp_path: Path, counts: tuple[int, int], old: Release, new: Release
+) -> None:
+    # Within a board's copy of its first program (open, pieces, rename) and the mark (open, write, rename).
+    for write in range(counts[1] - 8, counts[1]):
+        cut(tmp_path / f"{write}", None, new, old, write=write)
 
 
 @pytest.mark.slow
 def test_a_plug_pulled_while_the_image_is_written_leaves_the_old(
     tmp_path: Path, count: int, old: Release, new: Release
 ) -> None:
-    for point in range(0, 2 * (count - SWITCHING), 11):
+    for point in range(0, 2 * (count - SWITCHING), 17):
         cut(tmp_path / f"{point}", point, new, old)
 
 
 @pytest.mark.slow
 def test_a_plug_pulled_at_the_first_flashing_leaves_no_image_or_the_new(tmp_path: Path, new: Release) -> None:
-    for point in range(1, 80, 13):
+    for point in range(1, 80, 17):
         cut(tmp_path / f"{point}", point, new, None)
