@@ -19,6 +19,18 @@ ALGORITHM = bytes.fromhex("300a06082a8648ce3d040302")
 WITH_NULL = bytes.fromhex("300c06082a8648ce3d0403020500")
 
 
+# Made by tpm2-openssl 1.1.1 of Debian 12 with a key in swtpm; its subject is 64 letters.
+OF_A_TPM = """-----BEGIN CERTIFICATE REQUEST-----
+MIIBCTCBrQIBADBLMUkwRwYDVQQDDEBhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJh
+YmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiYWJhYmFiMFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAEAE14iz1AWv1JZONUykeVAXC82iWSj3Qo+mDm9PMQ
+0ufeYjkyUpQ8qTEXP7ky2Z7EpdYoWA2kJpE3Ibqj2AjsMqAAMAwGCCqGSM49BAMC
+BQADSQAwRgIhAOGyqyiCi2IPYReXiOihVXnr8EcumMWUSfHeM2yp8ybrAiEAwVHc
+rWpq7WhBURWlzoL+eqW1s96jBnOQ2JooaDNzmwc=
+-----END CERTIFICATE REQUEST-----
+"""
+
+
 def _request(name: str = "ab" * 32, *, hashed: SHA256 | SHA384 | None = None) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
@@ -59,6 +71,12 @@ def test_a_request_with_the_null_is_read_and_its_hash_is_of_what_was_sent(name: 
     assert isinstance(read, CertificateRequest)
     assert read.public_key == KEY.public_key()
     assert read.der_sha256 == hashlib.sha256(sent).digest()
+
+
+def test_a_request_that_a_tpm_really_made_is_read() -> None:
+    with pytest.raises(ValueError, match="signature_alg"):
+        x509.load_pem_x509_csr(OF_A_TPM.encode())
+    assert isinstance(read_csr(OF_A_TPM), CertificateRequest)
 
 
 def test_leaving_the_null_out_gives_the_request_as_it_should_have_been_written() -> None:
