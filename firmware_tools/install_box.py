@@ -97,18 +97,6 @@ class BoxLine:
         lines, _, self._heard = self._heard.rpartition(b"\n")
         return self._read(lines.rsplit(b"\n", 1)[-1])
 
-    def first_report(self) -> InstallReport:
-        """Return where the box stands now.
-
-        Raises:
-            ToolError: it says nothing.
-        """
-        report = self.next_report(ANSWER_S_MAX)
-        if report is None:
-            sentence = f"The box at {self._path} says nothing: start its agent again."
-            raise ToolError(BoxCode.BOX_AWAY, sentence, Exit.CUT_SHORT)
-        return report
-
     def close(self) -> None:
         """Hang up."""
         self._asking.close()

@@ -28,7 +28,7 @@ from firmware_tools.install_office import BackendOffice, NoOffice
 from firmware_tools.install_seal import Seal, SealCode, read_key, read_ticket
 from firmware_tools.record_cli import write_pdf
 from protocol.errors import ProtocolError
-from protocol.ids import public_key_from_cose, thumbprint
+from protocol.ids import DeviceId, public_key_from_cose, thumbprint
 from protocol.install_record import record_payload, write_record_file
 from protocol.install_vocabulary import Stage, Step, StepState
 
@@ -84,10 +84,11 @@ def car(
         office = _office(api, api_key, job, ca)
         seal = Seal(signer, _ticket(ticket, office), None if delegation is None else _read(delegation))
         hands = PersonHands(console) if answers is None else AnswersHands(read_answers(answers))
-        keys = _keys(box_key, office, device or _device(home))
+        named = DeviceId(device or _device(home))
+        keys = _keys(box_key, office, named)
         with BoxLine(home / SOCKET, keys) as box, RichShow(console) as show:
             dialogue = Dialogue(box=box, hands=hands, office=office or NoOffice(), seal=seal, show=show)
-            report = box.first_report()
+            report = dialogue.begin(named)
             if abort:
                 report = dialogue.abort(report)
                 _say_aborted(report.stage, console, as_json=as_json)

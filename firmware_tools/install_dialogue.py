@@ -41,12 +41,16 @@ if TYPE_CHECKING:
     from firmware_tools.install_hands import Hands
     from firmware_tools.install_office import Office
     from firmware_tools.install_seal import Seal
+    from protocol.ids import DeviceId
     from protocol.install_report import InstallReport, StepRow
 
 SILENCE_S_MAX: Final = 30.0
 """Seconds without a report after which the box counts as away: it reports every two while a job is open."""
 
 LOOK_S: Final = 1.0
+
+FIRST_S: Final = 3.0
+"""Seconds to wait for the first report: a box with a job says at once where it stands."""
 
 _T = TypeVar("_T")
 
@@ -139,14 +143,18 @@ class Dialogue:
                     continue
             report = self._later(report, is_peoples=isinstance(move, AtTheCar))
 
+    def begin(self, device: DeviceId) -> InstallReport:
+        """Return where the box stands; a box that says nothing has no job, and gets the work ticket."""
+        return self.box.next_report(FIRST_S) or self._command(device, Verb.BEGIN, self.seal.ticket)
+
     def redo(self, report: InstallReport, step: Step) -> InstallReport:
         """Set a step back, and what rests on it."""
         self._shown.pop(step, None)
-        return self._command(report, Verb.REDO, str(step))
+        return self._command(report.device, Verb.REDO, str(step))
 
     def abort(self, report: InstallReport) -> InstallReport:
         """Give the job up: the car is left as it was found."""
-        return self._command(report, Verb.ABORT, None)
+        return self._command(report.device, Verb.ABORT, None)
 
     # --- one move -------------------------------------------------------------------------------------------
 
@@ -154,23 +162,25 @@ class Dialogue:
         """Do a move; return the report that answers it, or None when the box will see it by itself."""
         match move:
             case Begin():
-                return self._command(report, Verb.BEGIN, self.seal.ticket)
+                return self._command(report.device, Verb.BEGIN, self.seal.ticket)
             case Run(step):
                 self.show.working(str(step))
-                return self._command(report, Verb.RUN, str(step))
+                return self._command(report.device, Verb.RUN, str(step))
             case AtTheCar(_, asks):
                 self.hands.act(asks)
                 return None
             case Answer(step, asks):
                 word = self._asked(lambda: self.hands.answer(asks))
-                return self._command(report, Verb.ANSWER, f"{step}={word}")
+                return self._command(report.device, Verb.ANSWER, f"{step}={word}")
             case NeedPermission(challenge):
                 order = self.seal.bench(challenge, self.office.bench(challenge), now_s=int(time.time()))
-                return self._command(report, Verb.BENCH, order)
+                return self._command(report.device, Verb.BENCH, order)
             case NeedBinding(challenge, payload):
                 part = self.office.bind(challenge, payload)
                 vin = report.facts.get("vin", "")
-                return self._command(report, Verb.BIND, self.seal.bind(challenge, payload, part, vin=vin))
+                return self._command(
+                    report.device, Verb.BIND, self.seal.bind(challenge, payload, part, vin=vin)
+                )
             case NeedSignature(payload):
                 return self._sign(report, payload)
             case Decide(row):
@@ -190,22 +200,22 @@ class Dialogue:
         if not self._asked(lambda: self.hands.agrees(question)):
             sentence = "The record was not signed: run this again when you are ready to."
             raise ToolError(DialogueCode.NOT_SIGNED, sentence, Exit.CUT_SHORT)
-        return self._command(report, Verb.FINISH, self.seal.record_part(payload))
+        return self._command(report.device, Verb.FINISH, self.seal.record_part(payload))
 
     def _decide(self, report: InstallReport, row: StepRow) -> InstallReport:
         match self._asked(lambda: self.hands.decide(row)):
             case Decision.REDO:
                 return self.redo(report, row.step)
             case Decision.SKIP:
-                return self._command(report, Verb.SKIP, str(row.step))
+                return self._command(report.device, Verb.SKIP, str(row.step))
             case Decision.ABORT:
                 return self.abort(report)
             case Decision.STOP:
                 raise StepFailedError(row)
 
-    def _command(self, report: InstallReport, verb: Verb, argument: str | bytes | None) -> InstallReport:
+    def _command(self, device: DeviceId, verb: Verb, argument: str | bytes | None) -> InstallReport:
         now_ms = time.time_ns() // 1_000_000
-        return self.box.ask(self.seal.command(report.device, verb, argument, now_ms=now_ms))
+        return self.box.ask(self.seal.command(device, verb, argument, now_ms=now_ms))
 
     def _asked(self, ask: Callable[[], _T]) -> _T:
         began = time.monotonic()

@@ -147,7 +147,8 @@ AT_THE_CAR: Final[dict[str, tuple[tuple[str | float, ...], ...]]] = {
     "KEY_OFF": (("turn_off",),),
     "KEY_ON": (("turn_on",),),
     "CRANK_ONCE": (("crank",), (2.0,), ("let_go",)),
-    "CRANK_HELD": (("crank",), (3.0,), ("let_go",)),
+    "STAND_STILL": (("turn_off",),),
+    "CRANK_HELD": (("turn_off",), (0.5,), ("crank",), (3.0,), ("let_go",)),
     "CRANK_FREE": (("crank",), (2.0,), ("let_go",)),
     "START_ENGINE": (("turn_on",), (0.5,), ("crank",), (1.5,), ("let_go",)),
 }
