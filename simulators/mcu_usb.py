@@ -13,8 +13,8 @@ Rules:
   files that this user may write.
 
 Faults: `cut_at` pulls the plug before or after a command of the REPL, `cut_at_write` within one; `uname` is
-another board, `command_s` makes each command slow; `is_read_only`, `room_bytes` and `hidden_bytes` are a flash
-that cannot be written, is full, or fills up before it should.
+another board, `command_s` makes each command slow; `is_read_only`, `room_bytes` and `hidden_bytes` are a
+flash that cannot be written, is full, or fills up before it should.
 
 Example:
     with McuUsb(UsbBoard(Path("build/usb0"), link=Path("build/usb0.tty"))) as usb:
