@@ -21,6 +21,7 @@ from protocol.cose_sign import read_sign
 from protocol.mcu_link import Decoder
 from protocol.orders_vocabulary import ACTIVE, LOCK, LOCKED
 from protocol.strict_cbor import loads
+from simulators.mcu_board import McuBoard
 from simulators.mcu_usb import UNAME, McuUsb, UsbBoard, lay
 from tests.builders.firmware import (
     boots,
@@ -310,3 +311,12 @@ def test_a_board_that_answers_nonsense_is_refused_in_a_short_plain_sentence(
     assert report.error is not None
     assert report.error.sentence.isprintable()
     assert len(report.error.sentence) < 300
+
+
+def test_a_flash_boots_as_the_board_of_the_car_too(tmp_path: Path, firmware: Release) -> None:
+    lay(tmp_path, firmware)
+    with McuBoard(tmp_path / "a", tmp_path) as board:
+        board.power_on()
+        board.run(3.0)
+        said = [body for kind, body in Decoder().feed(board.read_line()) if kind == STATUS]
+    assert loads(said[-1])[13] == [bytes.fromhex(firmware.manifest.measurement), True]
