@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import can
 import pytest
 
 from device.adapters.can_bus import CanSettings
 from device.adapters.car_isotp import ask, hear
-from device.adapters.system_clock import SystemClock
 from device.car_questions import Question
 from device.commissioning.bus import judge
 from device.commissioning.diagnosis import codes_of, odometer_km_of, vin_of
 from protocol.install_vocabulary import StepState
-from simulators.bus_traffic import CanFrame
-from simulators.install_bench_bus import BenchAdapter
-from simulators.install_bench_ecu import BenchEcu, CarFacts
-from simulators.pty_port import PtyPort
+from tests.builders.car_on_pty import CLOCK, IDS, VIN, CarOnPty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,56 +24,8 @@ if TYPE_CHECKING:
 
 # Recorded with another offset than the definition that came along has.
 OTHER_REVISION = {"SHRTFT1", "SHRTFT2", "LONGFT1", "LONGFT2", "F150_OAR"}
-VIN = "TBXTEST0000000042"
-IDS = (0x101, 0x102, 0x103)
 HEX = re.compile(r"[0-9A-F]{3}([0-9A-F]{2}){2,8}")
 NEVER = threading.Event()
-CLOCK = SystemClock()
-
-
-class CarOnPty:
-    """A talking bus behind an slcan adapter on a pseudo-terminal; keeps every line that it was told."""
-
-    def __init__(self, *, bitrate: int, says: bool = True) -> None:
-        self.ecu = BenchEcu(facts=CarFacts(vin=VIN, odometer_km=48_210.5, codes=("P0420", "U0100")))
-        self.adapter = BenchAdapter(bus_bitrate=bitrate, on_received=self._asked)
-        self.lines: list[bytes] = []
-        self._says = says
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-
-    def __enter__(self) -> Self:
-        self.port = PtyPort().__enter__()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self.adapter.hear(self.port.read())  # what came since the last look
-        self.port.__exit__(*exc)
-
-    @property
-    def settings(self) -> CanSettings:
-        return CanSettings(bus="can0", interface="slcan", channel=str(self.port.path), bitrate=500_000)
-
-    def _asked(self, frame: CanFrame) -> None:
-        for answer in self.ecu.hear(frame.can_id, frame.data, now_us=CLOCK.mono_us()):
-            self.adapter.say(answer)
-
-    def _live(self) -> None:
-        turn = 0
-        while not self._stop.wait(0.002):
-            said = self.port.read()
-            self.lines += [line for line in said.split(b"\r") if line]
-            answers = self.adapter.hear(said)
-            for frame in self.ecu.due(CLOCK.mono_us()):
-                self.adapter.say(frame)
-            if self._says:
-                turn += 1
-                self.adapter.say(CanFrame(t_us=0, can_id=IDS[turn % 3], data=bytes(8)))
-            self.port.write(answers)
-            self.adapter.wrote(self.port.write(self.adapter.pending()))
 
 
 @pytest.mark.parametrize("bitrate", [pytest.param(500_000, marks=pytest.mark.slow), 250_000])
