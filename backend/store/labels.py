@@ -30,6 +30,16 @@ def find_label(session: Session, *, org_id: str, label: str) -> Label | None:
     return session.get(Label, (org_id, label))
 
 
+def label_of_mcu(session: Session, *, org_id: str, mcu_id: str) -> Label | None:
+    """Return a label in force of the box with this microcontroller, in this organisation."""
+    return session.exec(
+        select(Label)
+        .where(Label.org_id == org_id, Label.mcu_id == mcu_id, col(Label.revoked_us).is_(None))
+        .order_by(col(Label.created_us).desc())
+        .limit(1)
+    ).first()
+
+
 def label_of_device(session: Session, *, device_id: str) -> Label | None:
     """Return the label in force of a box, whatever its organisation: for enrolment."""
     return session.exec(

@@ -14,8 +14,8 @@ from sqlmodel import Session
 
 from backend.domain.refusal import Reason, Refusal
 from backend.store.jobs import Job
-from backend.store.labels import label_of_device
-from backend.store.mcus import locate_mcu
+from backend.store.labels import label_of_mcu
+from backend.store.mcus import find_mcu_by_id
 from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError, ShownJob
 from backend.usecases.installer_keys import find_installer
 from protocol import cose_sign
@@ -43,7 +43,7 @@ def show_job_to_gate(
         mcu_id = cose_sign.read_sign1(challenge)[0]
     except ValueError:
         return Refusal(reason=Reason.BAD_INSTALL, detail="the challenge is no signed message")
-    key = mcu_key or find_mcu_key(session, device_id=job.device_id, mcu_id=mcu_id.hex())
+    key = mcu_key or find_mcu_key(session, org_id=job.org_id, mcu_id=mcu_id.hex())
     if key is None:
         return Refusal(reason=Reason.BAD_INSTALL, detail="send the microcontroller's public key as mcu_key")
     installer = find_installer(
@@ -54,13 +54,14 @@ def show_job_to_gate(
     return ShownJob(work_ticket=job.ticket, challenge=challenge, mcu_key=key, delegation=installer.delegation)
 
 
-def find_mcu_key(session: Session, *, device_id: str | None, mcu_id: str) -> bytes | None:
-    """Return D1 of a box where the depot or a registration has told it, None otherwise."""
-    if device_id is None:
-        return None
-    label = label_of_device(session, device_id=device_id)
-    mcu = locate_mcu(session, device_id=device_id)
-    keys = [None if label is None else label.mcu_key, None if mcu is None else mcu.cose_key]
+def find_mcu_key(session: Session, *, org_id: str, mcu_id: str) -> bytes | None:
+    """Return D1 of a microcontroller where the depot or a registration has told it, None otherwise."""
+    label = label_of_mcu(session, org_id=org_id, mcu_id=mcu_id)
+    mcu = find_mcu_by_id(session, mcu_id=mcu_id)
+    keys = [
+        None if label is None else label.mcu_key,
+        None if mcu is None or mcu.org_id != org_id else mcu.cose_key,
+    ]
     return next((key for key in keys if key is not None and cose_sign.thumbprint(key).hex() == mcu_id), None)
 
 

@@ -21,6 +21,8 @@ from tests.builders.backend import Box, problem
 from tests.builders.installs_backend import BENCHES, SECOND, VIN, InstallWorld, bench
 from tests.builders.orders_backend import FakeCar, part_of
 
+pytestmark = pytest.mark.usefixtures("each_database")
+
 
 @dataclass
 class FakeGate:

@@ -318,13 +318,12 @@ def _brought(session: Session, job: Job, asked: RecordIn) -> BroughtRecord | Ref
         parts = (to_bytes(record), to_bytes(attestation))
     try:
         mcu_id = read_sign1(parts[1], max_bytes=SIGN1_BYTES_MAX).kid.hex()
-        device_id = decode_record(record_payload(parts[0])).device
     except ProtocolError as wrong:
         return Refusal(reason=Reason.BAD_INSTALL, detail=f"record: {wrong.code}")
     key = (
         bytes.fromhex(asked.mcu_key)
         if asked.mcu_key is not None
-        else find_mcu_key(session, device_id=device_id, mcu_id=mcu_id)
+        else find_mcu_key(session, org_id=job.org_id, mcu_id=mcu_id)
     )
     if key is None:
         return Refusal(reason=Reason.BAD_INSTALL, detail="send the microcontroller's public key as mcu_key")
