@@ -28,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import time
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -240,7 +240,7 @@ class _Link:
             except wire.TpmCodeError as refused:
                 if refused.code not in _AGAIN:
                     raise
-                time.sleep(_PAUSE_S)
+                threading.Event().wait(_PAUSE_S)
         return read(self._exchange(command))
 
     def _exchange(self, command: bytes) -> bytes:

@@ -11,13 +11,14 @@ Example:
 from __future__ import annotations
 
 import sys
-import time
 from typing import Annotated
 
 import serial
 import typer
 
+from device.adapters.system_clock import SystemClock
 from device.agent.process import fail, print_json
+from device.config import SECOND_US
 from device.errors import EdgeError
 from device.orders.link import LinkKind, Status, read_status, write_map
 from protocol import mcu_link
@@ -59,11 +60,12 @@ def ask_status(port: str, baudrate: int) -> Status:
         EdgeError: the line cannot be opened, or nobody answers on it.
     """
     decoder = mcu_link.Decoder()
-    until = time.monotonic() + MCU_ANSWER_S_MAX
+    clock = SystemClock()
+    until_us = clock.now().mono_us + MCU_ANSWER_S_MAX * SECOND_US
     try:
         with serial.Serial(port, baudrate, timeout=_WAIT_S, exclusive=True) as line:
             line.write(b"\0" + mcu_link.encode_frame(LinkKind.HELLO, write_map({1: 1})))
-            while time.monotonic() < until:
+            while clock.now().mono_us < until_us:
                 for kind, body in decoder.feed(line.read(_READ_BYTES)):
                     if kind == LinkKind.STATUS:
                         return read_status(body)
