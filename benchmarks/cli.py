@@ -45,6 +45,7 @@ MODULES = (
     "storage",
     "agent_process",
     "lock_funnel",
+    "update_in_car",
 )
 OUT = Path("build") / "bench.json"
 SLACK = 0.3  # on a shared machine ratios of one run lie within a third of those of another (measured)
