@@ -241,7 +241,7 @@ EXAMPLE_REPORT: dict[str, JsonValue] = {
     "said_at": EXAMPLE_TIME,
     "received_at": EXAMPLE_TIME,
     "facts": {"vin": EXAMPLE_VIN},
-    "need": None,
+    "need": {"what": "BENCH", "parts": [EXAMPLE_MESSAGE]},
     "message": EXAMPLE_MESSAGE,
 }
 

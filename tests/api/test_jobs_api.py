@@ -1,10 +1,12 @@
 """A job over the API: vehicle, appointment, ticket, commands to the box, its reports, its events."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from backend.api.routes.job_events import stream
 from backend.domain.access import Role
 from protocol.base64url import to_bytes
 from protocol.envelope import SoftwareSigner
@@ -211,3 +213,19 @@ def test_the_same_request_with_the_same_key_plans_one_job(world: InstallWorld) -
     first = world.client.post("/v1/jobs", json=body | {"from": "2026-11-25T08:00:00Z"}, headers=key)
     again = world.client.post("/v1/jobs", json=body, headers=key)
     assert (first.status_code, again.json()) == (201, first.json())
+
+
+def test_a_stream_says_where_to_go_on_and_goes_on_there(world: InstallWorld) -> None:
+    job = world.job()
+    world.ticket(job)
+    services = world.client.app.state.services  # type: ignore[attr-defined]
+
+    async def first(after: int, count: int) -> list[str]:
+        said = stream(services, (world.backend.org_id, job), after)
+        return [await anext(said) for _ in range(count)]
+
+    begin, planned, ticket = asyncio.run(first(0, 3))
+    assert begin.startswith("retry:")
+    assert ("event: planned" in planned, "event: ticket" in ticket) == (True, True)
+    number = int(planned.splitlines()[0].removeprefix("id: "))
+    assert asyncio.run(first(number, 2))[1] == ticket

@@ -16,6 +16,7 @@ from backend.store.install_records import find_probation
 from backend.store.mcus import locate_mcu
 from backend.usecases.judge_probation import judge_restriction
 from backend.usecases.tell_commissionings import tell_commissionings
+from protocol.install_vocabulary import Act, Verdict
 from protocol.orders import OrderType
 from protocol.topics import Up
 from protocol.vectors.orders_story import EPOCH, MCU
@@ -103,6 +104,21 @@ def test_class_a_waits_for_every_condition_and_names_what_is_missing(world: Inst
     assert judged(world) is None
     shown = world.get(f"/vehicles/{VIN}/probation")
     assert (shown["state"], shown["ended_at"] is None) == (ProbationState.PASSED, False)
+
+
+def test_in_workshop_mode_nothing_is_restricted_until_it_ends(world: InstallWorld) -> None:
+    fitted(world)
+    shop = world.job(("workshop",), workshop_until="2026-12-01T00:00:00Z")
+    ticket = world.ticket(shop)
+    record = world.record(ticket, act=Act.WORKSHOP, verdict=Verdict.MONITOR_ONLY, bind=None)
+    assert world.bring(shop, record).status_code == 200
+    during = judged(world)
+    assert during is not None
+    assert during.reason is Reason.WORKSHOP
+    world.backend.clock.now_us += 30 * DAY
+    after = judged(world)
+    assert after is not None
+    assert after.reason is Reason.PROBATION
 
 
 def test_another_epoch_needs_another_record(world: InstallWorld) -> None:

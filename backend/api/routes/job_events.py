@@ -120,7 +120,7 @@ async def read_events(
     if after is None:
         start = int(last_event_id) if last_event_id.isascii() and last_event_id.isdecimal() else 0
         return StreamingResponse(
-            _stream(services, name, min(start, _NUMBER_MAX)),
+            stream(services, name, min(start, _NUMBER_MAX)),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -139,7 +139,8 @@ async def _wait(services: Services, name: tuple[str, str], after: int, wait_s: f
             await asyncio.sleep(min(_ASK_S, max(0.0, until_s - time.monotonic())))
 
 
-async def _stream(services: Services, name: tuple[str, str], after: int) -> AsyncIterator[str]:
+async def stream(services: Services, name: tuple[str, str], after: int) -> AsyncIterator[str]:
+    """Yield server-sent events of a job, newer than one of them, until it is time to come back."""
     until_s = time.monotonic() + JOB_STREAM_S_MAX
     yield "retry: 1000\n\n"
     while (left_s := until_s - time.monotonic()) > 0:

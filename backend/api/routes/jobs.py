@@ -77,7 +77,7 @@ class JobDetailOut(JobOut):
     summary="Plan a job",
     status_code=201,
     response_model=JobOut,
-    responses=problems(409),
+    responses=problems(404, 409),
     dependencies=[allow(Permission.INSTALL_PLAN)],
 )
 def post_job(caller: CurrentCaller, job: JobIn, repeated: Repeated, now_us: NowUs) -> JSONResponse:
