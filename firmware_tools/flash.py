@@ -153,7 +153,8 @@ def _look(link: BoardLink, job: Job) -> tuple[Facts, Plan]:
     flash_plan.require_fit(facts, job)
     if facts.mark is not None and not job.is_no_car:
         try:
-            flash_plan.require_free(link.run(scripts.STATE.format(slot=facts.mark.slot)))
+            said = link.run(scripts.STATE.format(slot=facts.mark.slot))
+            flash_plan.require_free(said, is_in_car=job.is_in_car)
         except BoardError as error:
             raise ToolError(
                 Refusal.STATE_UNKNOWN,

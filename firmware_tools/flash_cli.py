@@ -43,6 +43,9 @@ def flash_boards(
     no_car: Annotated[
         bool, typer.Option("--no-car", help="You have the box in your hand, and it is in no car.")
     ] = False,
+    in_car: Annotated[
+        bool, typer.Option("--in-car", help="The car's own update: a bound box is taken, a locked one never.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Look at the boards and change nothing.")
     ] = False,
@@ -65,6 +68,7 @@ def flash_boards(
             board=boards.load(found.manifest.board),
             is_older_wanted=older,
             is_no_car=no_car,
+            is_in_car=in_car,
             is_dry=dry_run,
         )
         reports = _all(port, job, is_shown=not as_json and sys.stderr.isatty())

@@ -68,6 +68,7 @@ class Job:
         board: which boards it is for.
         is_older_wanted: an older release is wanted, down to the floor.
         is_no_car: the person says that the box is in no car, for a board that cannot say so itself.
+        is_in_car: the car's own update asks, which has seen to the rest; a locked box is refused still.
         is_dry: look, and change nothing.
     """
 
@@ -75,6 +76,7 @@ class Job:
     board: Board
     is_older_wanted: bool = False
     is_no_car: bool = False
+    is_in_car: bool = False
     is_dry: bool = False
 
 
@@ -262,8 +264,12 @@ def require_fit(facts: Facts, job: Job) -> None:
         )
 
 
-def require_free(text: str) -> None:
+def require_free(text: str, *, is_in_car: bool = False) -> None:
     """Make sure that a box belongs to no car, by what `board_scripts.STATE` prints.
+
+    Args:
+        text: what it printed.
+        is_in_car: it may belong to one, and must not be locked.
 
     Raises:
         ToolError: LOCKED or BOUND.
@@ -274,7 +280,7 @@ def require_free(text: str) -> None:
         raise ToolError(
             Refusal.LOCKED, "This box has a lock open: have it released, and remove it from its car, first."
         )
-    if fields["is_bound"]:
+    if fields["is_bound"] and not is_in_car:
         raise ToolError(
             Refusal.BOUND,
             "This box belongs to a car: remove it there first, or update it with the car's own update.",
