@@ -53,12 +53,8 @@ class ImageRoot:
         release = next((name for name in RELEASES if (self._folder / name).is_file()), None)
         if release is None or not (self._folder / "etc" / "systemd").is_dir():
             raise not_linux(str(self._folder))
-        probe = self._folder / "etc" / ".tbox-probe"
-        try:
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as failure:
-            raise read_only(str(self._folder)) from failure
+        if not os.access(self._folder / "etc", os.W_OK):
+            raise read_only(str(self._folder))
         room = os.statvfs(self._folder)
         if room.f_bavail * room.f_frsize < self._spare:
             raise no_room(str(self._folder), room.f_bavail * room.f_frsize, self._spare)

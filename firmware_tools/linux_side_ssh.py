@@ -84,7 +84,7 @@ class SshRoot:
             f"b={base}\n"
             '[ -d "$b/etc/systemd" ] || exit 41\n'
             'f="$b/etc/os-release"; [ -f "$f" ] || f="$b/usr/lib/os-release"; [ -f "$f" ] || exit 41\n'
-            't="$b/etc/.tbox-probe"; (: > "$t") 2>/dev/null && rm -f "$t" || exit 42\n'
+            '[ -w "$b/etc" ] || exit 42\n'
             'df -Pk "$b/etc" | tail -n 1\ncat "$f"\n'
         )
         if found.code in (_NOT_LINUX, _READ_ONLY):

@@ -12,12 +12,17 @@ from typing import Any
 
 import pytest
 
+from device.adapters.key_store import KeyName
+from device.agent.home import AgentHome
+from device.agent.wiring import wire
+from protocol.envelope import Kind, open_sign1, sign1
+from protocol.ids import thumbprint
 from simulators.pki import CertificateAuthority
 from tests.builders.agent_http import Answer, Json, Server, good_answer
 from tests.builders.chips import running_tpm
 from tests.builders.tokens import PIN, Token, plug_in
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 TOKEN = "tboxe_" + "ab" * 24
 
 
@@ -108,6 +113,14 @@ def test_a_box_whose_key_is_in_a_tpm_enrols_and_renews_by_its_signature(
         device = asked(home)["device"]
         assert asked(home, *where)["key_store"] == "tpm"
         agent("renew", "--home", home)
+        signer = wire(AgentHome(home)).signer
+        batch = sign1(Kind.BATCH, b"what the car said", signer)
+        key = AgentHome(home).keys.signer(KeyName.D2).public_key
+        assert (
+            open_sign1(batch, Kind.BATCH, {signer.kid: key}.get, max_bytes=500).payload
+            == b"what the car said"
+        )
+        assert thumbprint(key).hex() == device == signer.kid.hex()
         assert json.loads(agent("status", "--home", home, "--json"))["device"] == device
         moved = agent("keys", "--home", home, "--key-store", "file", code=2)
         assert "a new key would make this another device" in moved

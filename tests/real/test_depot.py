@@ -16,9 +16,11 @@ import pytest
 from device.mcu.brain import HELLO
 from protocol import mcu_link
 from protocol.label import make_serial, read_label
+from simulators.mcu_usb import McuUsb, UsbBoard
 from simulators.pki import CertificateAuthority
 from tests.builders.agent_http import Answer, Json, Server, good_answer
 from tests.builders.depot import SshServer, everything, image, running_sshd
+from tests.builders.firmware import small_release
 from tests.builders.mcu import Box
 
 pytestmark = pytest.mark.real
@@ -115,10 +117,7 @@ def test_a_tray_of_images_is_written_in_one_go_and_a_bad_one_does_not_stop_the_o
     depot.lays(*({"serial": s, "where": str(p)} for s, p in zip(SERIALS, places, strict=True)))
     before = everything(tmp_path)
     shown = depot.runs("--dry-run", code=1)
-    after = everything(tmp_path)
-    assert {path: entry[:2] for path, entry in after.items()} == {
-        path: entry[:2] for path, entry in before.items()
-    }
+    assert everything(tmp_path) == before
     assert "+Description=T-Box agent" in shown[SERIALS[0]]["difference"]
 
     done = depot.runs(code=1)
@@ -128,8 +127,38 @@ def test_a_tray_of_images_is_written_in_one_go_and_a_bad_one_does_not_stop_the_o
     written = everything(roots[0])
     again = depot.runs(code=1)
     assert again[SERIALS[0]]["difference"] == ""
-    assert {p: e[:2] for p, e in everything(roots[0]).items()} == {p: e[:2] for p, e in written.items()}
+    assert everything(roots[0]) == written
     assert "KEYS      LATER" in (depot.out / SERIALS[1] / "report.txt").read_text()
+
+
+def test_a_tray_that_was_killed_half_way_goes_on_and_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    depot, serials = Depot(tmp_path), [make_serial("TB", number) for number in range(10, 26)]
+    places = [an_image(tmp_path / serial) for serial in serials]
+    depot.lays(*({"serial": s, "where": str(p)} for s, p in zip(serials, places, strict=True)))
+    process = subprocess.Popen([str(TBOX), "install", "depot", str(depot.tray)], stdout=subprocess.DEVNULL)
+    while not list(depot.out.glob("*/report.json")):
+        assert process.poll() is None, "it ended before it was killed"
+    process.kill()
+    process.wait()
+    done = depot.runs(code=3)
+    assert {states(box)["LINUX"] for box in done.values()} == {"PASS"}
+    contents = [{path: entry[:2] for path, entry in everything(place).items()} for place in places]
+    assert all(content == contents[0] for content in contents)
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(("tbox-new", ".new"))]
+
+
+@pytest.mark.slow
+def test_a_board_of_the_tray_gets_its_release_and_keeps_it(tmp_path: Path) -> None:
+    depot = Depot(tmp_path)
+    release = small_release(tmp_path / "release", number=1)
+    words = ("--release", release.folder, "--demo", "--no-car", *_only("FLASH"))
+    with McuUsb(UsbBoard(tmp_path / "board", link=tmp_path / "tty")) as usb:
+        depot.lays({"serial": SERIALS[0], "where": str(tmp_path), "board": str(usb.board.link)})
+        first = depot.runs(*words)[SERIALS[0]]["checks"][0]
+        again = depot.runs(*words)[SERIALS[0]]["checks"][0]
+    assert first["expected"] == f"release 1 on {tmp_path}/tty"
+    assert first["measured"].startswith("FLASHED, ")
+    assert again["measured"].startswith("UP_TO_DATE, 0 written")
 
 
 @pytest.mark.slow
