@@ -122,7 +122,7 @@ def once(folder: Path) -> Updated:
         keeper = Keeper(
             slots,
             home=home.root,
-            writer=McuWriter((*flash, "--port", str(board.link), "--demo", "--json")),
+            writer=McuWriter((*flash, "--port", str(board.link), "--demo", "--in-car", "--json")),
             source=None,
             board="unix",
         )

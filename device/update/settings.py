@@ -7,8 +7,8 @@ words, no shell. The pinned root lies beside it as `root.json` and comes with th
     board = "rp2040"
     repository = "https://updates.example/tbox/"
     backend = "https://fleet.example:8443"
-    write_mcu = ["tbox", "install", "flash", "--release", "{image}", "--port", "/dev/ttyACM0", "--json"]
-    write_mcu_back = ["tbox", "install", "flash", "--older", "--release", "{image}", "--port", "/dev/ttyACM0"]
+    write_mcu = ["tbox", "install", "flash", "--in-car", "--json", "--release", "{image}", "--port", "…"]
+    write_mcu_back = ["tbox", "install", "flash", "--in-car", "--older", "--json", "--release", "{image}", …]
 
 Example:
     settings = read_keeper_settings(Path("/var/lib/tbox/update"))
