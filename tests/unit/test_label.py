@@ -1,9 +1,11 @@
 """The sticker on a box: serials that notice a slip of the hand, and a code that names the keys."""
 
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
+import protocol
 from protocol.errors import ProtocolError, Reject
 from protocol.label import SERIAL_ALPHABET, BoxLabel, check_character, make_serial, read_label, read_serial
 
@@ -28,6 +30,8 @@ def _refused(text: str) -> str:
 def test_the_code_of_a_box_is_this_text_and_stays_so() -> None:
     text = BoxLabel.of(make_serial("TB", 123), device=DEVICE, mcu_id=MCU).text()
     assert text == "TBOX-L1:TB-000123-Y:ABABABABABABABABABAB:0C0C0C0C0C0C0C0C0C0C:6F37"
+    specification = Path(protocol.__file__).parent / "SPEC.md"
+    assert f"```\n{text}\n```" in specification.read_text("utf-8")
 
 
 def test_a_label_is_read_back_and_names_its_keys_and_no_others() -> None:
