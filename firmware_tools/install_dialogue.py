@@ -173,14 +173,9 @@ class Dialogue:
                 word = self._asked(lambda: self.hands.answer(asks))
                 return self._command(report.device, Verb.ANSWER, f"{step}={word}")
             case NeedPermission(challenge):
-                order = self.seal.bench(challenge, self.office.bench(challenge), now_s=int(time.time()))
-                return self._command(report.device, Verb.BENCH, order)
+                return self._bench(report, challenge)
             case NeedBinding(challenge, payload):
-                part = self.office.bind(challenge, payload)
-                vin = report.facts.get("vin", "")
-                return self._command(
-                    report.device, Verb.BIND, self.seal.bind(challenge, payload, part, vin=vin)
-                )
+                return self._bind(report, challenge, payload)
             case NeedSignature(payload):
                 return self._sign(report, payload)
             case Decide(row):
@@ -194,6 +189,20 @@ class Dialogue:
                 return None
             case _ as never:
                 assert_never(never)
+
+    def _bench(self, report: InstallReport, challenge: bytes) -> InstallReport:
+        self.show.working("asking the office for the relay test")
+        ticket, gate = self.office.bench(challenge)
+        order = self.seal.bench(challenge, ticket, now_s=int(time.time()))
+        self._command(report.device, Verb.SUPPLY, self.seal.papers(gate))
+        return self._command(report.device, Verb.BENCH, order)
+
+    def _bind(self, report: InstallReport, challenge: bytes, payload: bytes) -> InstallReport:
+        self.show.working("asking the office for the binding")
+        part, gate = self.office.bind(challenge, payload)
+        order = self.seal.bind(challenge, payload, part, vin=report.facts.get("vin", ""))
+        self._command(report.device, Verb.SUPPLY, self.seal.papers(gate))
+        return self._command(report.device, Verb.BIND, order)
 
     def _sign(self, report: InstallReport, payload: bytes) -> InstallReport:
         question = f"Sign the record of {report.facts.get('vin', 'this car')}?"

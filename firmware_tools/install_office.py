@@ -43,11 +43,11 @@ class OfficeCode(StrEnum):
 class Office(Protocol):
     """Whoever speaks for the gate, and keeps the record."""
 
-    def bench(self, challenge: bytes) -> bytes:
-        """Return the gate's ticket for one BENCH of this car."""
+    def bench(self, challenge: bytes) -> tuple[bytes, bytes]:
+        """Return the gate's ticket for one BENCH of this car, and the gate's delegation."""
 
-    def bind(self, challenge: bytes, payload: bytes) -> tuple[bytes, bytes]:
-        """Return the gate's part of a BIND: protected header and signature."""
+    def bind(self, challenge: bytes, payload: bytes) -> tuple[tuple[bytes, bytes], bytes]:
+        """Return the gate's part of a BIND, header and signature, and the gate's delegation."""
 
     def keep(self, record: bytes, commissioning: bytes) -> None:
         """Take the signed record."""
@@ -56,7 +56,7 @@ class Office(Protocol):
 class NoOffice:
     """Underground: nobody to ask."""
 
-    def bench(self, challenge: bytes) -> bytes:
+    def bench(self, challenge: bytes) -> tuple[bytes, bytes]:
         """Refuse.
 
         Raises:
@@ -65,7 +65,7 @@ class NoOffice:
         del challenge
         raise _nobody("The relay test needs the office's permission")
 
-    def bind(self, challenge: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    def bind(self, challenge: bytes, payload: bytes) -> tuple[tuple[bytes, bytes], bytes]:
         """Refuse.
 
         Raises:
@@ -103,15 +103,16 @@ class BackendOffice:
         """
         return _bytes(self._post("ticket", {}), "ticket")
 
-    def bench(self, challenge: bytes) -> bytes:
+    def bench(self, challenge: bytes) -> tuple[bytes, bytes]:
         """Ask for a ticket.
 
         Raises:
             ToolError: the office refuses or is away.
         """
-        return _bytes(self._post("bench-ticket", {"challenge": to_text(challenge)}), "ticket")
+        said = self._post("bench-ticket", {"challenge": to_text(challenge)})
+        return _bytes(said, "ticket"), _bytes(said, "delegation")
 
-    def bind(self, challenge: bytes, payload: bytes) -> tuple[bytes, bytes]:
+    def bind(self, challenge: bytes, payload: bytes) -> tuple[tuple[bytes, bytes], bytes]:
         """Ask for the gate's part of a BIND.
 
         Raises:
@@ -119,7 +120,7 @@ class BackendOffice:
         """
         said = self._post("bind-part", {"challenge": to_text(challenge), "payload": to_text(payload)})
         part = said.get("part", {})
-        return _bytes(part, "protected"), _bytes(part, "signature")
+        return (_bytes(part, "protected"), _bytes(part, "signature")), _bytes(said, "delegation")
 
     def keep(self, record: bytes, commissioning: bytes) -> None:
         """Hand the record in.

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from firmware_tools.cli_errors import Common, ToolError
 from protocol import cose_sign, orders_payload, strict_cbor
+from protocol.authority_bundle import DocumentKind, encode_bundle
 from protocol.envelope import SoftwareSigner, read_sign1
 from protocol.errors import ProtocolError
 from protocol.ids import cose_key_bytes
@@ -67,6 +68,7 @@ class Seal:
 
     def __init__(self, signer: SoftwareSigner, ticket: bytes, delegation: bytes | None = None) -> None:
         self.ticket, self._signer, self._last_seq = ticket, signer, 0
+        self._papers = delegation
         self._delegation = None if delegation is None else hashlib.sha256(delegation).digest()
         try:
             payload = read_sign1(ticket, max_bytes=WORK_TICKET_BYTES_MAX).payload
@@ -154,6 +156,11 @@ class Seal:
         if not is_known or any(order.get(key) != value for key, value in expected.items()):
             raise ToolError(SealCode.OTHER_CAR, "The binding is not for this vehicle and contract: abort.")
         return assemble(payload, [gate, self._part(payload)])
+
+    def papers(self, gate: bytes) -> bytes:
+        """Return the bundle of delegations by which the car can believe gate and installer."""
+        found = [gate] if self._papers is None else [gate, self._papers]
+        return encode_bundle([(DocumentKind.DELEGATION, document) for document in found])
 
     def record_part(self, payload: bytes) -> bytes:
         """Return the installer's signature of a record."""
