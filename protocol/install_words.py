@@ -167,6 +167,10 @@ FINDINGS: Final[dict[str, Words]] = {
         "The box did not take the binding: get a new one from the office and repeat the step.",
         "绑定未被接受：请向后台重新申请后重做。",
     ),
+    "STILL_BOUND": Words(
+        "The box is still bound to its car: wait for the office's decommission order, then repeat.",
+        "盒子仍绑定车辆：请等待后台的解绑指令后重做。",
+    ),
     "MCU_SILENT": Words(
         "The microcontroller does not answer: check the supply, then exchange the box.",
         "微控制器无应答：请检查供电，仍无效则更换盒子。",

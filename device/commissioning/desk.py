@@ -8,7 +8,7 @@ Rules:
   A ticket is permission to commission and never authority over a lock.
 - A report follows each change and, while a job is open, every two seconds.
 - Abort says ABORTED only when the coil is off; a job whose BIND was handed on can no longer be aborted.
-- A ticket is void once its record was finished.
+- A ticket is void once its record was finished. No record says that a box was removed while it is bound.
 
 It has no port and no clock (`device.tbox` drives it). Orders and documents go the agent's usual way to the
 microcontroller (`device.orders.desk`): this desk never speaks for a signer.
@@ -409,6 +409,9 @@ class InstallDesk:
             raise RefusedError("NO_MCU")
         self._steps.begin(Step.RECORD, now.mono_us, is_connected=self._is_connected)
         self._note_facts()
+        if _act(ticket) is Act.REMOVE and status.mode is Mode.ACTIVE:
+            found = Outcome.fail("STILL_BOUND", expected="not active", measured=status.mode.name)
+            return self._steps.end(found, now.mono_us)
         self.progress.attestation = b""
         kept = _being_signed(self.progress)
         self.progress.record = record_payload(

@@ -11,6 +11,7 @@ from protocol import cose_sign
 from protocol.install_record import (
     open_whole_record,
     read_record_file,
+    record_part,
     write_record_file,
 )
 from protocol.install_vocabulary import (
@@ -309,6 +310,40 @@ def test_a_used_ticket_is_void_also_after_a_restart() -> None:
     assert site.begin() == "TICKET_USED"
     fresh = replace(TICKET, ticket_id=bytes(16))
     assert site.begin(fresh) == "ALREADY_BOUND", "a bound box takes no second installation"
+
+
+def test_a_removal_is_signed_only_when_the_microcontroller_is_bound_no_more() -> None:
+    site = wired()
+    site.fit_all()
+    removal = replace(TICKET, ticket_id=bytes(16), acts=(Act.REMOVE,))
+    site.seq = 0
+    assert site.begin(removal) is None
+    assert site.do(Verb.RUN, str(Step.RECORD), ticket_id=removal.ticket_id) is None
+    assert site.row(Step.RECORD).code == "STILL_BOUND"
+    site.box.brain.record.mode, site.box.brain.record.binding = 2, None  # as DECOMMISSION leaves it
+    site.run(2)
+    assert site.do(Verb.REDO, str(Step.RECORD), ticket_id=removal.ticket_id) is None
+    site.run(3)
+    need, (payload,) = site.report.need or (None, (b"",))
+    assert need is Need.RECORD
+    part = record_part(payload, site.installer)
+    assert site.do(Verb.FINISH, part, ticket_id=removal.ticket_id) is None
+    _, (record, attestation) = site.report.need or (None, (b"", b""))
+    found, _ = open_whole_record(
+        record, attestation, people=PEOPLE, microcontrollers=published_lookup("mcu-1")
+    )
+    assert found.verdict is Verdict.REMOVED
+
+
+def test_a_record_signed_by_another_hand_is_not_finished() -> None:
+    site = wired()
+    site.do(Verb.RUN, str(Step.RECORD))
+    site.run(3)
+    need, (payload,) = site.report.need or (None, (b"",))
+    assert need is Need.RECORD
+    assert site.do(Verb.FINISH, record_part(payload, published_signer("stranger"))) == "BAD_PART"
+    assert site.do(Verb.FINISH, record_part(payload, MCU)) == "BAD_PART"
+    assert site.report.stage is Stage.OPEN
 
 
 def test_steps_are_not_run_two_at_a_time_nor_left_out_where_that_is_not_allowed() -> None:
