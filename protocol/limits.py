@@ -819,6 +819,10 @@ JOB_STREAMS_MAX = 200
 WORKSHOP_DAYS_MAX = 30
 """Days of workshop mode: a body repair with parts on order; then alarms and rules hold again."""
 
+BENCH_TICKET_S = 60
+"""Seconds from the challenge for which a gate's ticket lets the coil be held: time to sit down and crank;
+the fitter waits for its end before the released start."""
+
 BENCH_TICKETS_A_DAY_MAX = 12
 """BENCH tickets of the gate a car and day: three tests, each done over three times."""
 

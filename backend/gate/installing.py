@@ -45,7 +45,7 @@ from protocol.install_record import open_whole_record
 from protocol.install_vocabulary import Act
 from protocol.install_vocabulary import Verdict as Outcome
 from protocol.limits import (
-    BENCH_LIFE_S_MAX,
+    BENCH_TICKET_S,
     BENCH_TICKETS_A_DAY_MAX,
     BENCH_TICKETS_INSTALLER_DAY_MAX,
     BINDS_A_DAY_MAX,
@@ -89,7 +89,7 @@ class Fitting:
                     2: said[2],
                     3: job.installer,
                     4: said[4],
-                    5: BENCH_LIFE_S_MAX,
+                    5: BENCH_TICKET_S,
                     6: now_s,
                     7: self._desk.delegation,
                 },

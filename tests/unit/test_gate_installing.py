@@ -116,7 +116,7 @@ def test_a_ticket_is_for_the_jobs_installer_and_the_challenge_that_was_shown() -
     assert answer.verdict is Verdict.SIGNED, answer
     assert answer.token is not None
     fields = orders_payload.read_document("ticket", read_sign1(to_bytes(answer.token))[2])
-    assert (fields[2], fields[3], fields[4], fields[5]) == (MCU.kid, INSTALLER.kid, bytes(16), 120)
+    assert (fields[2], fields[3], fields[4], fields[5]) == (MCU.kid, INSTALLER.kid, bytes(16), 60)
     assert fields[7] == world.gate.delegation
 
 

@@ -103,7 +103,7 @@ class BenchOut(BaseModel):
         json_schema_extra={"examples": [{"ticket": EXAMPLE_MESSAGE, "delegation": EXAMPLE_MESSAGE}]}
     )
 
-    ticket: str = Field(description="Key 25 of the BENCH order, base64url: good for 120 s.")
+    ticket: str = Field(description="Key 25 of the BENCH order, base64url: good for 60 s.")
     delegation: str | None = Field(description="The gate's delegation, base64url.")
 
 
