@@ -28,7 +28,8 @@ HEX = re.compile(r"[0-9A-F]{3}([0-9A-F]{2}){2,8}")
 NEVER = threading.Event()
 
 
-@pytest.mark.parametrize("bitrate", [pytest.param(500_000, marks=pytest.mark.slow), 250_000])
+@pytest.mark.slow
+@pytest.mark.parametrize("bitrate", [500_000, 250_000])
 def test_the_rate_is_found_without_a_frame_or_an_acknowledge_bit(bitrate: int) -> None:
     with CarOnPty(bitrate=bitrate) as car:
         heard = hear(car.settings, CLOCK, stop=NEVER)
@@ -135,7 +136,7 @@ def cases(folder: Path, car: str, year: str, defined: str) -> Iterator[tuple[str
         ("ford_f150", "2016", "saej1979"),
         pytest.param("ford_f150", "2016", "ford_f150", marks=pytest.mark.slow),
         pytest.param("ford_f150", "2010", "ford_f150", marks=pytest.mark.slow),
-        ("hyundai_ioniq5", "2022", "hyundai_ioniq5"),
+        pytest.param("hyundai_ioniq5", "2022", "hyundai_ioniq5", marks=pytest.mark.slow),
     ],
 )
 def test_what_real_cars_answered_comes_through_whole_and_decodes_to_its_value(

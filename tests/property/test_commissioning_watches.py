@@ -98,7 +98,7 @@ def follows(levels: list[bool | None], wanted: list[bool]) -> bool:
     return at == len(wanted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(SupplyWatch))
 def test_supply_passes_only_within_its_range(story: list[Sight]) -> None:
     outcome, seen = told(SupplyWatch(), story)
@@ -108,7 +108,7 @@ def test_supply_passes_only_within_its_range(story: list[Sight]) -> None:
         assert all(SUPPLY_MV_MIN <= value <= SUPPLY_MV_MAX for value in values)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(IgnitionWatch))
 def test_ignition_passes_only_after_off_on_off_with_the_supply_alive(story: list[Sight]) -> None:
     outcome, seen = told(IgnitionWatch(), story)
@@ -119,7 +119,7 @@ def test_ignition_passes_only_after_off_on_off_with_the_supply_alive(story: list
         )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(CrankWatch))
 def test_crank_passes_only_after_rest_with_the_key_on_then_live_then_rest(story: list[Sight]) -> None:
     outcome, seen = told(CrankWatch(), story)
@@ -128,7 +128,7 @@ def test_crank_passes_only_after_rest_with_the_key_on_then_live_then_rest(story:
         assert any(sight.ignition is True and sight.crank is False for sight in seen)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(HeldWatch))
 def test_a_held_relay_passes_only_when_cranked_under_the_coil_without_an_engine(story: list[Sight]) -> None:
     outcome, seen = told(HeldWatch(), story)
@@ -141,7 +141,7 @@ def test_a_held_relay_passes_only_when_cranked_under_the_coil_without_an_engine(
         assert outcome.state is StepState.FAIL
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(FreeWatch))
 def test_a_free_relay_passes_only_when_a_start_was_seen_without_the_coil(story: list[Sight]) -> None:
     outcome, seen = told(FreeWatch(), story)
@@ -152,7 +152,7 @@ def test_a_free_relay_passes_only_when_a_start_was_seen_without_the_coil(story: 
         assert not seen[-1].is_coil_on
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(RunningWatch))
 def test_a_running_engine_passes_only_when_it_ran_on_under_the_coil(story: list[Sight]) -> None:
     watch = RunningWatch()
@@ -167,7 +167,7 @@ def test_a_running_engine_passes_only_when_it_ran_on_under_the_coil(story: list[
 
 
 @pytest.mark.parametrize("make", GOOD)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_every_end_has_its_sentence_and_time_alone_never_passes(
     make: type[Watch], data: st.DataObject

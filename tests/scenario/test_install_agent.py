@@ -167,6 +167,7 @@ async def test_a_fitter_at_the_door_proves_supply_bit_rate_and_vin_and_a_restart
     assert (home.root / PROGRESS).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 async def test_a_command_over_the_broker_is_answered_by_a_report(world: BrokerWorld, tmp_path: Path) -> None:
     with FreshMcuOnLine() as line, CarOnPty(bitrate=500_000) as car, world.client("bridge") as backend:
         assert backend.subscribe(up_topic(DEVICE, Up.INSTALL))
