@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.api.app import create_app, endpoints
 from backend.api.routes.job_events import stream
 from backend.domain.access import Role
 from protocol.base64url import to_bytes
@@ -56,6 +57,28 @@ def test_nothing_of_another_organisation_is_seen_or_planned(world: InstallWorld)
     assert problem(world.client.get(f"/v1/vehicles/{VIN}", headers=admin)) == "vehicle-not-found"
     assert problem(world.post(f"/jobs/{job}/ticket", by=admin)) == "job-not-found"
     assert world.get("/jobs", by=admin)["items"] == []
+
+
+def test_another_organisations_job_and_a_missing_one_are_the_same_404_at_every_address(
+    world: InstallWorld,
+) -> None:
+    """B-03: no object of another organisation is told from one that does not exist."""
+    job = world.job()
+    theirs = world.backend.key(Role.ORG_ADMIN, org_id=world.backend.organisation("Another Lender"))
+    walk = [at for at in endpoints(create_app(world.backend.settings)) if "{job_id}" in at.path]
+    assert len(walk) >= 10
+    for at in walk:
+        answers = [
+            world.client.request(
+                at.method,
+                at.path.replace("{job_id}", name).replace("{sha256}", "5f" * 32),
+                headers=theirs,
+                params={"after": 0, "wait_s": 0},
+            )
+            for name in (job, "0" * 32)
+        ]
+        assert [problem(answer) for answer in answers] == ["job-not-found"] * 2, at
+        assert answers[0].content == answers[1].content
 
 
 @pytest.mark.parametrize(
