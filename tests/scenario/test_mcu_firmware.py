@@ -266,6 +266,7 @@ def test_power_cuts_at_any_byte_of_a_release_leave_a_legal_car(car: Callable[...
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_thirty_power_cuts_in_a_release_leave_a_legal_car(car: Callable[..., ProcessBox]) -> None:
     states = cut_releases(car, range(100, 130))
     assert {State.LOCKED, State.RELEASED} <= states, "both sides of the write must have been met"
