@@ -33,6 +33,10 @@ _MESSAGE_CHARS_MAX = -(-SIGN1_BYTES_MAX * 4 // 3)
 RolloutPath = Annotated[
     str, Path(pattern="^[0-9a-f]{32}$", description="Id of the rollout.", examples=["5a" * 16])
 ]
+TurnPath = Annotated[
+    Literal[RolloutEvent.PAUSE, RolloutEvent.RESUME, RolloutEvent.APPROVE, RolloutEvent.STOP],
+    Path(description="What to do with it."),
+]
 Reasoned = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
@@ -245,7 +249,7 @@ def read_rollout(
 )
 def post_turn(
     rollout_id: RolloutPath,
-    event: Literal[RolloutEvent.PAUSE, RolloutEvent.RESUME, RolloutEvent.APPROVE, RolloutEvent.STOP],
+    event: TurnPath,
     wanted: TurnIn,
     caller: CurrentCaller,
     session: WriteSession,
