@@ -100,7 +100,7 @@ def depot(
         typer.echo(json.dumps({"out": str(plan.out), "boxes": rows}))
     else:
         for report in reports:
-            typer.echo(report.text() + _diff(results, report), nl=False)
+            typer.echo(report.text() + (_diff(results, report) if dry_run else ""), nl=False)
     raise typer.Exit(_exit(reports, is_dry=dry_run))
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from device.adapters.key_store import KeyName
+from device.agent.cli import app
 from device.agent.home import AgentHome
 from device.agent.wiring import wire
 from protocol.envelope import Kind, open_sign1, sign1
@@ -135,5 +137,7 @@ def test_options_that_do_not_fit_each_other_are_said_before_anything_is_made(tmp
         ("--key-store", "tpm", "--tpm-handle", "0x80000000"),
         ("--key-store", "tpm", "--tpm", "swtpm:host=10.0.0.1,port=2321"),
     ):
-        agent("keys", "--home", home, *words, code=2)
+        done = CliRunner().invoke(app, ["keys", "--home", str(home), *words])
+        assert done.exit_code == 2
+        assert "Meaning: " in done.stderr
     assert not home.exists()
