@@ -52,6 +52,7 @@ from protocol.limits import (
     BINDS_INSTALLER_DAY_MAX,
 )
 from protocol.orders import OrderType, Role, SignKind, cmd_hash, sign_document, sign_part
+from protocol.orders_authority import is_revoked
 from protocol.orders_vocabulary import COMMISSIONING
 
 _DAY_S = 86_400
@@ -136,6 +137,8 @@ class Fitting:
             holder = self._desk.book.holder(hashlib.sha256(to_bytes(request.delegation)).digest())
             if holder is None or holder.role != int(Role.INSTALLER):
                 raise DocumentRefusedError("the delegation is no installer's")
+            if is_revoked(holder, self._desk.book.roots):
+                raise DocumentRefusedError("the installer was revoked")
             try:
                 box, mcu = (public_key_from_cose(to_bytes(key)) for key in (request.box_key, request.mcu_key))
                 people = {thumbprint(box): box, bytes(holder.kid): _public_key(holder.xy)}

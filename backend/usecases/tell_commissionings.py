@@ -66,9 +66,14 @@ def _shown(session: Session, row: InstallRecord) -> ShownRecord | None:
     record = decode_record(record_payload(row.record))
     keys = list_device_keys(session, org_id=row.org_id, device_id=row.device_id)
     box_key = next((key.cose_key for key in keys if key.kid == record.box_kid.hex()), None)
-    installer = find_installer(
-        session, org_id=row.org_id, kid=record.installer, now_s=row.at_us // _SECOND_US
+    # A record that came late was signed while the delegation was in force: it is asked for that time first.
+    times_s = (record.ended_s, record.began_s, row.at_us // _SECOND_US)
+    found = (
+        find_installer(session, org_id=row.org_id, kid=record.installer, now_s=at_s)
+        for at_s in times_s
+        if at_s is not None
     )
+    installer = next((item for item in found if item is not None), None)
     if box_key is None or installer is None:
         return None
     return ShownRecord(

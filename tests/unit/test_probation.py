@@ -135,6 +135,18 @@ def test_the_setting_that_passes_probation_refuses_outside_of_a_demonstration(tm
     assert load_settings(home=tmp_path, demo_probation_passed=True, demo=True).demo_probation_passed
 
 
+def test_the_gate_is_told_of_a_record_that_came_after_its_installers_delegation_was_over(
+    world: InstallWorld,
+) -> None:
+    job = world.job()
+    record = world.record(world.ticket(job))
+    world.backend.clock.now_us += 60 * DAY
+    assert world.bring(job, record).status_code == 200
+    gate, counts = FakeGate(), Counter[str]()
+    tell_commissionings(world.database, gate, counts, now_us=world.now_us)
+    assert (counts["commissioning_told"], len(gate.records)) == (1, 1)
+
+
 def test_the_gate_is_told_each_record_once_it_answers(world: InstallWorld) -> None:
     fitted(world)
     gate, counts = FakeGate(is_away=True), Counter[str]()
