@@ -19,11 +19,19 @@ from protocol.install_report import BenchSeen, StepRow, sign_commissioning
 from protocol.install_vocabulary import STEPS, Act, Step, StepState
 from protocol.install_vocabulary import Verdict as Outcome
 from protocol.limits import BENCH_LIFE_S_MAX, BENCH_TICKETS_A_DAY_MAX, BINDS_A_DAY_MAX
-from protocol.orders import OrderType, encode_order, sign_document
+from protocol.orders import OrderType, SignKind, encode_order, sign_document, sign_with_root
 from protocol.vectors.installs import INSTALLER, RECORD, TICKET, VIN, commissioning
 from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_good import administering
-from protocol.vectors.orders_story import EPOCH, MCU, documents
+from protocol.vectors.orders_story import (
+    ANCHORS,
+    EPOCH,
+    MCU,
+    PLATFORM,
+    by_roots,
+    documents,
+    snapshot_fields,
+)
 from protocol.vectors.story import DEVICE_SIGNER, fixed_bytes
 from tests.builders.gate import CONTRACT, POLICY, GateWorld
 
@@ -252,3 +260,15 @@ def test_a_record_with_one_byte_changed_is_not_taken() -> None:
     data[100] ^= 1
     with pytest.raises(DocumentRefusedError, match="does not hold"):
         GateWorld().gate.commissioned(good.model_copy(update={"record": to_text(bytes(data))}))
+
+
+def test_no_record_and_no_ticket_of_an_installer_who_was_revoked() -> None:
+    world = GateWorld()
+    keys, threshold = ANCHORS[PLATFORM]
+    fields = snapshot_fields(PLATFORM, keys, threshold) | {3: 99, 8: ["person installer-1"]}
+    newer = sign_with_root(SignKind.AUTHORITY, fields, by_roots(PLATFORM, *keys[:threshold]))
+    with world.store.writing() as at:
+        world.gate.records.take_authority(at, "authority", newer, world.clock.now_s())
+    with pytest.raises(DocumentRefusedError, match="revoked"):
+        world.gate.commissioned(record())
+    assert ticket(world).rule == "SIGNERS"
