@@ -1,7 +1,7 @@
 # What a person types. `make demo` and `make test` set themselves up; nothing needs root.
 #
 #   make demo            the simulated car, live, until Ctrl-C
-#   make demo ONCE=1     both stories checked, to their end           STORY=telemetry or STORY=lock   only one
+#   make demo ONCE=1     both stories checked, to their end           STORY=telemetry, lock, install   only one
 #   make test            the tests: fast tier, or everything with CI=true
 #   make bench           speed and size against baselines     make bench ONLY=A1,B1   only these goals
 #   make check           lint, types, import contracts               make lock          refresh requirements.lock

@@ -46,6 +46,7 @@ MODULES = (
     "agent_process",
     "lock_funnel",
     "update_in_car",
+    "install_bench",
 )
 OUT = Path("build") / "bench.json"
 SLACK = 0.3  # on a shared machine ratios of one run lie within a third of those of another (measured)

@@ -58,10 +58,11 @@ COUNT_EVERY = 3  # refreshes between two questions to the API
 
 
 class StoryName(StrEnum):
-    """The stories one can choose; the live demonstration is the drive of the first."""
+    """The stories one can choose, `all` being the first two; the live demonstration is the first's drive."""
 
     TELEMETRY = "telemetry"
     LOCK = "lock"
+    INSTALL = "install"
     ALL = "all"
 
 
@@ -78,7 +79,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print the JSON object only.")] = False,
 ) -> None:
     """Show a simulated car driving, from its CAN bus to a signed and verified trace."""
-    if story is StoryName.LOCK and not once:
+    if story in (StoryName.LOCK, StoryName.INSTALL) and not once:
         raise typer.BadParameter(
             "this story is told to its end: add --once (make: ONCE=1)", param_hint="--story"
         )
@@ -103,6 +104,11 @@ def _run_once(folder: Path, seed: int, console: Console, story: StoryName) -> bo
     """Tell the stories, print table and JSON, and return whether every check held."""
     report = Report(console=console)
     begun = time.monotonic()
+    if story is StoryName.INSTALL:
+        from simulators.demo.install_story import tell_install  # noqa: PLC0415 - it stands on this package
+
+        _tell(report, "install story", partial(tell_install, folder / "install", seed, report))
+        return _told(report, begun, folder, console)
     has_both = story is StoryName.ALL
     locking = LockWorld(home=folder / "lock", seed=seed, is_patient=has_both)
     with ThreadPoolExecutor(1) as aside:  # people meet for their ceremonies while the car of the first drives
@@ -111,6 +117,10 @@ def _run_once(folder: Path, seed: int, console: Console, story: StoryName) -> bo
             _tell(report, "telemetry story", partial(_tell_telemetry, folder, seed, report))
         if story is not StoryName.TELEMETRY:
             _tell(report, "lock story", partial(_tell_lock, locking, preparing, report))
+    return _told(report, begun, folder, console)
+
+
+def _told(report: Report, begun: float, folder: Path, console: Console) -> bool:
     console.print(report.table())
     console.print(f"{time.monotonic() - begun:.0f} s, logs in {folder}/**/logs", highlight=False)
     typer.echo(report.json())
