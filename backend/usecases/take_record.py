@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING
 from sqlmodel import Session
 
 from backend import ledger
-from backend.domain.device_life import DeviceStatus
 from backend.domain.installing import Condition, EventKind, JobState, ProbationState
 from backend.domain.refusal import Reason, Refusal
 from backend.domain.relay_proof import lack_of_proof
-from backend.store.devices import Device, find_device, list_device_keys
+from backend.store.devices import find_device, list_device_keys
 from backend.store.install_records import (
     InstallRecord,
     Probation,
@@ -36,17 +35,15 @@ from backend.store.install_records import (
     list_identity_changes,
 )
 from backend.store.jobs import Job
-from backend.store.labels import find_label
-from backend.store.orders import list_orders
 from backend.store.vehicles import (
     Vehicle,
     VehicleBinding,
     find_vehicle_by_id,
-    open_binding_of_device,
     open_binding_of_vehicle,
 )
 from backend.usecases.installer_keys import find_installer
 from backend.usecases.job_events import note_event
+from backend.usecases.judge_record import judge_box, judge_job, judge_vehicle
 from backend.usecases.register_mcu import AskedMcu, register_mcu
 from protocol import cose_sign
 from protocol.envelope import KeyLookup
@@ -54,9 +51,7 @@ from protocol.errors import ProtocolError
 from protocol.ids import public_key_from_cose
 from protocol.install_record import Record, decode_record, open_whole_record, record_payload
 from protocol.install_report import Commissioning
-from protocol.install_vocabulary import Act, Verdict
-from protocol.limits import PAGE_ITEMS_MAX
-from protocol.orders import OrderType, State
+from protocol.install_vocabulary import Act
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +95,8 @@ def take_record(
     vehicle = find_vehicle_by_id(session, org_id=job.org_id, vehicle_id=job.vehicle_id, lock=True)
     device = find_device(session, org_id=job.org_id, device_id=record.device)
     assert vehicle is not None and device is not None, "a job's vehicle, and a box whose key has signed"  # noqa: PT018
-    refusal = _judge_job(job, record, said, is_demo=is_demo) or _judge_vehicle(session, job, record, vehicle)
-    refusal = refusal or _judge_box(session, job, device, record)
+    refusal = judge_job(job, record, said, is_demo=is_demo) or judge_vehicle(session, job, record, vehicle)
+    refusal = refusal or judge_box(session, job, device, record)
     if refusal is not None:
         return refusal
     if record.act in {Act.INSTALL, Act.SWAP}:
@@ -177,88 +172,6 @@ def _used_twice(session: Session, job: Job, brought: BroughtRecord, sha256: str,
             detail="another record under this ticket was accepted before; plan another job",
         )
     )
-
-
-def _judge_job(job: Job, record: Record, said: Commissioning, *, is_demo: bool) -> Refusal | None:
-    began_us = None if record.began_s is None else record.began_s * _SECOND_US
-    if began_us is not None and not job.from_us - _SECOND_US <= began_us < job.to_us:
-        return Refusal(reason=Reason.TICKET_OVER, detail="the work began outside of the ticket's time")
-    if record.act not in job.acts.split(","):
-        return Refusal(reason=Reason.BAD_INSTALL, detail=f"the ticket does not allow {record.act}")
-    if said.is_demo and not is_demo:
-        return Refusal(
-            reason=Reason.BAD_INSTALL, detail="the microcontroller runs the demonstration's image: flash it"
-        )
-    return None
-
-
-def _judge_vehicle(session: Session, job: Job, record: Record, vehicle: Vehicle) -> Refusal | None:
-    """Compare the record with the vehicle, and with the box that is in it."""
-    named = (record.lender_id, record.contract_ref, record.jurisdiction, record.start_type)
-    bound = open_binding_of_vehicle(session, org_id=job.org_id, vehicle_id=vehicle.vehicle_id)
-    is_about_it = record.act in {Act.REMOVE, Act.WORKSHOP} and bound is not None
-    rules = (
-        (
-            record.vin in {None, vehicle.vin},
-            Reason.IDENTITY,
-            "the record is of a car with another VIN than the job's",
-        ),
-        (
-            record.vin is not None or record.verdict is not Verdict.BOUND,
-            Reason.IDENTITY,
-            "the record binds a car without a VIN",
-        ),
-        (
-            named == (vehicle.lender_id, vehicle.contract_ref, vehicle.jurisdiction, vehicle.start_type),
-            Reason.BAD_INSTALL,
-            "lender, contract or start type are not the vehicle's",
-        ),
-        (
-            record.act is not Act.INSTALL or bound is None,
-            Reason.VEHICLE_BOUND,
-            "the vehicle has a box: plan a swap",
-        ),
-        (record.act is Act.INSTALL or bound is not None, Reason.IDENTITY, "the vehicle has no box"),
-        (
-            not is_about_it or (bound is not None and bound.device_id == record.device),
-            Reason.IDENTITY,
-            "the vehicle's box is another one",
-        ),
-    )
-    return next((Refusal(reason=reason, detail=words) for holds, reason, words in rules if not holds), None)
-
-
-def _judge_box(session: Session, job: Job, device: Device, record: Record) -> Refusal | None:
-    """Ask whether this box may be in this vehicle, or may leave it."""
-    if device.status != DeviceStatus.ENROLLED:
-        return Refusal(reason=Reason.DEVICE_REVOKED, detail="the box was revoked")
-    label = None if job.label is None else find_label(session, org_id=job.org_id, label=job.label)
-    if label is not None and label.box != device.device_id:
-        return Refusal(reason=Reason.IDENTITY, detail="the job means the box of another label")
-    elsewhere = open_binding_of_device(session, org_id=job.org_id, device_id=device.device_id)
-    if elsewhere is not None and elsewhere.vehicle_id != job.vehicle_id:
-        return Refusal(reason=Reason.IDENTITY, detail="the box is in another vehicle: remove it there first")
-    if elsewhere is not None and record.act is Act.SWAP:
-        return Refusal(reason=Reason.IDENTITY, detail="a swap wants another box than the one that is there")
-    if record.act is Act.REMOVE and not _is_erased(session, device):
-        return Refusal(
-            reason=Reason.WRONG_STAGE,
-            detail="the box has not signed that its authority is erased: send DECOMMISSION and wait for it",
-        )
-    return None
-
-
-def _is_erased(session: Session, device: Device) -> bool:
-    """Return whether the car has signed that a DECOMMISSION is done."""
-    orders = list_orders(
-        session,
-        org_id=device.org_id,
-        device_id=device.device_id,
-        stage=None,
-        after=None,
-        limit=PAGE_ITEMS_MAX,
-    )
-    return any(order.type is OrderType.DECOMMISSION and order.car_state == State.DONE for order in orders)
 
 
 def _store(
