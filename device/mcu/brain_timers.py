@@ -388,7 +388,8 @@ def _fit(brain):
     if brain.is_warning:
         brain.lamp.end()
     is_lit = brain.lamp.level(brain.board.ticks_ms())
-    may_sound = brain.ignition is True or brain.record.mode == COMMISSIONING
+    # In a car that is bound, only an order of a lender sounds (C-03, S-09): the agent is a courier.
+    may_sound = brain.record.mode == COMMISSIONING
     shows = (is_lit, is_lit and brain.lamp.sounds and may_sound)
     if shows != brain.lamp_shows:
         brain.board.set_lamp(is_lit)

@@ -51,6 +51,8 @@ LOCK_RATE_S = 604_800  # one change to LOCKED in 7 d
 
 WARN_CYCLES_MIN = 2  # ignition cycles of the episode on which it was heard
 WARN_PLAY_S = 10  # one play ends then, heard or not
+WARN_OFF_S = 10  # off before an ignition-on is another cycle: a contact that bounces is none
+WARN_HEARD_S = 1  # sounding before feedback counts as heard: one sample of a wire is no ear
 WARN_PER_DAY_MAX = 3
 WARN_DAY_S = 86_400  # "a day" rolls, so that two days never share a night
 WARN_FROM_MIN = 420  # 07:00 local, included

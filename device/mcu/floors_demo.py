@@ -51,6 +51,8 @@ LOCK_RATE_S = 60  # instead of 7 d
 
 WARN_CYCLES_MIN = 2  # ignition cycles of the episode on which it was heard
 WARN_PLAY_S = 2  # instead of 10 s
+WARN_OFF_S = 1  # instead of 10 s
+WARN_HEARD_S = 1  # sounding before feedback counts as heard: one sample of a wire is no ear
 WARN_PER_DAY_MAX = 100  # a story warns often
 WARN_DAY_S = 86_400  # "a day" rolls, so that two days never share a night
 WARN_FROM_MIN = 0  # a demonstration runs at any hour

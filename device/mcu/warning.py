@@ -2,7 +2,8 @@
 
 Rules: an order that warns (a WARN for its life, a LOCK in its WARNING state) plays once at each
 ignition-on, at most three times in any 24 h, between 07:00 and 22:00 local; without a local time it does
-not play. A play counts as heard when feedback came while it sounded; heard cycles count once for each
+not play. An ignition-on is one only after 10 s off, and a play counts as heard when feedback came after it
+had sounded for a second: a wire that bounces is neither a cycle nor an ear. Heard cycles count once for each
 ignition cycle, for the episode, over resets. A lock needs two of them.
 
 This module does not sound anything: `feed` says whether the caller should. It has no annotations, see
@@ -12,7 +13,7 @@ Example:
     >>> from device.mcu import floors
     >>> warnings = Warnings(floors)
     >>> warnings.begin(bytes(16))
-    >>> warnings.feed(0, False, 600, False, True), warnings.feed(1, True, 600, False, True)
+    >>> warnings.feed(0, False, 600, False, True), warnings.feed(10, True, 600, False, True)
     (False, True)
 """
 
@@ -28,7 +29,7 @@ class Warnings:
         self.floors = floors
         self._episode, self.heard_cycles, self._plays = (None, 0, []) if kept is None else kept
         self._plays = list(self._plays)
-        self._ignition = None
+        self._ignition = self._off_since = None
         self._playing_since = None
         self._is_heard = self._was_heard = False
 
@@ -51,12 +52,10 @@ class Warnings:
             heard: whether feedback of buzzer or lamp came since the last step.
             wants: whether an order warns now.
         """
-        is_on = ignition is True and self._ignition is False
-        if ignition is not None:
-            self._ignition = ignition
+        is_on = self._is_another_cycle(tick, ignition)
         if self._playing_since is not None:
-            self._listen(heard)
             played_s = tick - self._playing_since
+            self._listen(heard, played_s)
             if ignition is not True or wants is not True or not 0 <= played_s < self.floors.WARN_PLAY_S:
                 self._playing_since = None
         if is_on and wants is True and self._may_play(tick, local_minute):
@@ -69,8 +68,17 @@ class Warnings:
         was, self._was_heard = self._was_heard, False
         return was
 
-    def _listen(self, heard):
-        if heard is True and not self._is_heard:
+    def _is_another_cycle(self, tick, ignition):
+        """Return whether the ignition goes on now, after it was off for long enough."""
+        was = self._ignition
+        if ignition is not None:
+            self._ignition = ignition
+        if ignition is False and (was is not False or tick < self._off_since):
+            self._off_since = tick
+        return ignition is True and was is False and tick - self._off_since >= self.floors.WARN_OFF_S
+
+    def _listen(self, heard, played_s):
+        if heard is True and not self._is_heard and played_s >= self.floors.WARN_HEARD_S:
             self._is_heard = self._was_heard = True
             self.heard_cycles = min(self.heard_cycles + 1, 255)
 

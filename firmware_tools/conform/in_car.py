@@ -122,7 +122,7 @@ def hear_warning(subject: Subject, bench: Bench) -> None:
         turn_key(subject, bench, on=True)
         subject.wait(40, lambda: subject.state is State.ARMED)
         turn_key(subject, bench, on=False)
-        subject.wait(5)
+        subject.wait(15)  # an ignition-on after ten seconds off is another cycle
 
 
 def turn_key(subject: Subject, bench: Bench, *, on: bool) -> None:

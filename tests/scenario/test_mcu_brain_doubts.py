@@ -224,3 +224,26 @@ def test_linux_stays_on_after_a_release_until_it_could_be_said() -> None:
     assert box.board.linux
     box.run(200)
     assert not box.board.linux
+
+
+def test_a_bouncing_ignition_wire_is_not_two_cycles_on_which_it_was_warned() -> None:
+    box = Box.bound()
+    box.send_order(box.lock())
+    for _ in range(6):
+        box.board.is_on = True
+        box.step_ms(100)
+        box.step_ms(100)
+        box.board.is_on = False
+        box.step_ms(100)
+    assert box.brain.warnings.heard_cycles == 0
+
+
+def test_no_unsigned_word_of_the_agent_sounds_in_a_bound_car() -> None:
+    """C-03, S-09: a warning has the same authority as a lock, and the night is quiet."""
+    box = Box.bound()
+    box.board.is_on = True
+    for _ in range(5):
+        box.send(link.INDICATE, strict_cbor.dumps({1: 15, 2: 30, 3: True}))
+        for _ in range(30):
+            box.run(1, 1)
+            assert not box.board.warn

@@ -15,7 +15,7 @@ def names(module: ModuleType) -> dict[str, int | bool]:
 
 SHORTER = {
     "REST_S", "DRIVE_CYCLE_S", "STEP_GAP_S_MAX", "ARMED_S_MAX", "GO_AGE_S_MAX", "CRASH_HOLD_S", "LOCK_RATE_S",
-    "WARN_PLAY_S", "CONTACT_S_MAX", "BUTTON_S", "TRY_EVERY_S",
+    "WARN_PLAY_S", "WARN_OFF_S", "CONTACT_S_MAX", "BUTTON_S", "TRY_EVERY_S",
 }  # fmt: skip
 ANY_HOUR = {
     "IS_DEMO", "HOURS_FROM_MIN", "HOURS_TO_MIN", "BUSINESS_DAYS_ONLY", "WARN_FROM_MIN", "WARN_TO_MIN",

@@ -28,7 +28,7 @@ def feed(warnings: Any, tick: int, **changes: Any) -> bool:
 
 def plays(warnings: Any, tick: int, *, heard: bool = True, **changes: Any) -> bool:
     """Switch the ignition off and on; return whether it plays."""
-    assert not feed(warnings, tick, ignition=False)
+    assert not feed(warnings, tick - floors.WARN_OFF_S, ignition=False)
     found = feed(warnings, tick, **changes)
     feed(warnings, tick + 1, heard=heard and found, **changes)
     return found
@@ -38,7 +38,7 @@ def test_it_plays_once_at_each_ignition_on_and_ends_by_itself() -> None:
     warnings = begun()
     assert not feed(warnings, 0), "on since before anybody looked"
     assert not feed(warnings, 1, ignition=False)
-    assert [feed(warnings, 10 + second) for second in (0, 1, 9, 10, 11, 500)] == [True] * 3 + [False] * 3
+    assert [feed(warnings, 11 + second) for second in (0, 1, 9, 10, 11, 500)] == [True] * 3 + [False] * 3
     assert not feed(warnings, 600, ignition=None)
     assert not feed(warnings, 601), "a wire that was not sensed was not off"
 
@@ -46,7 +46,7 @@ def test_it_plays_once_at_each_ignition_on_and_ends_by_itself() -> None:
 def test_it_is_looked_at_many_times_a_second() -> None:
     warnings = begun()
     feed(warnings, 5, ignition=False)
-    assert [feed(warnings, 5) for _ in range(3)] == [True] * 3
+    assert [feed(warnings, 15) for _ in range(3)] == [True] * 3
     assert (warnings.heard_cycles, Warnings(floors).heard_cycles) == (0, 0)
 
 
@@ -62,13 +62,44 @@ def test_it_stops_with_the_ignition_or_with_its_order() -> None:
     for change in ({"ignition": False}, {"ignition": None}, {"wants": False}):
         warnings = begun()
         feed(warnings, 0, ignition=False)
-        assert feed(warnings, 1)
-        assert not feed(warnings, 2, **change)
-        assert not feed(warnings, 3, **change)
+        assert feed(warnings, 10)
+        assert not feed(warnings, 11, **change)
+        assert not feed(warnings, 12, **change)
     warnings = begun()
-    feed(warnings, 100, ignition=False)
+    feed(warnings, 90, ignition=False)
     assert feed(warnings, 100)
     assert not feed(warnings, 99), "a count that went back"
+
+
+def test_an_ignition_that_was_off_for_less_than_ten_seconds_is_no_other_cycle() -> None:
+    for off_s, expected in ((0, False), (9, False), (10, True), (11, True)):
+        warnings = begun()
+        feed(warnings, 100, ignition=False)
+        feed(warnings, 100 + off_s // 2, ignition=False)
+        assert feed(warnings, 100 + off_s) is expected, off_s
+        assert not feed(begun(), 100 + off_s), "nobody saw it off"
+    warnings = begun()
+    feed(warnings, 100, ignition=False)
+    feed(warnings, 95, ignition=False)
+    assert not feed(warnings, 104), "a count that went back begins again"
+    feed(warnings, 105, ignition=False)
+    feed(warnings, 106, ignition=None)
+    assert feed(warnings, 115)
+
+
+def test_feedback_counts_after_it_has_sounded_for_a_second() -> None:
+    """A contact that bounces lets the buzzer click: nobody has heard a warning then."""
+    warnings = begun()
+    for tick in (100, 200):
+        feed(warnings, tick - 10, ignition=False)
+        assert feed(warnings, tick)
+        assert feed(warnings, tick, heard=True)
+        feed(warnings, tick, ignition=False, heard=True)
+    assert (warnings.heard_cycles, warnings.was_heard()) == (0, False)
+    feed(warnings, 290, ignition=False)
+    assert feed(warnings, 300)
+    feed(warnings, 301, ignition=False, heard=True)
+    assert (warnings.heard_cycles, warnings.was_heard()) == (1, True)
 
 
 def test_two_heard_cycles_count_and_an_unheard_one_does_not() -> None:
