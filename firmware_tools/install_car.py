@@ -27,6 +27,7 @@ from firmware_tools.install_hands import AnswersHands, PersonHands, read_answers
 from firmware_tools.install_office import BackendOffice, NoOffice
 from firmware_tools.install_seal import Seal, SealCode, read_key, read_ticket
 from firmware_tools.record_cli import write_pdf
+from firmware_tools.record_pdf import with_unit
 from protocol.errors import ProtocolError
 from protocol.ids import DeviceId, public_key_from_cose, thumbprint
 from protocol.install_record import record_payload, write_record_file
@@ -115,9 +116,8 @@ class RichShow:
 
     def row(self, row: StepRow) -> None:
         """Show how a step ended."""
-        unit = f" {row.unit}" if row.unit else ""
-        measured = f"measured {row.measured}{unit}" if row.measured else ""
-        expected = f"expected {row.expected}{unit}" if row.expected else ""
+        measured = f"measured {with_unit(row.measured, row.unit)}" if row.measured else ""
+        expected = f"expected {with_unit(row.expected, row.unit)}" if row.expected else ""
         seen = ", ".join(part for part in (measured, expected) if part)
         mark = MARKS[row.state]
         self._console.print(f"{mark:<8} {row.step:<14} {row.took_ms / 1_000:5.1f} s  {seen}", highlight=False)

@@ -20,7 +20,7 @@ import segno
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
-from protocol.install_vocabulary import StepState, Verdict
+from protocol.install_vocabulary import Step, Verdict
 
 if TYPE_CHECKING:
     from protocol.install_record import Record
@@ -136,9 +136,9 @@ class _Page:
         with self._pdf.table(col_widths=COLUMNS_MM, line_height=LINE_MM, text_align="LEFT") as table:
             table.row(HEADINGS)
             for step in record.steps:
-                unit = f" {step.unit}" if step.unit else ""
-                shown = (f"{step.expected}{unit}" if step.expected else "", f"{step.measured}{unit}")
-                result = "later" if step.state is StepState.LATER else str(step.state).lower()
+                shown = (with_unit(step.expected, step.unit), with_unit(step.measured, step.unit))
+                # The record is signed while its own step runs.
+                result = "signed here" if step.step is Step.RECORD else str(step.state).lower()
                 table.row([_plain(text) for text in (str(step.step), result, *shown, step.code)])
 
     def data(self) -> bytes:
@@ -168,6 +168,11 @@ class _Page:
     def _wrapped(self, text: str) -> None:
         width = self._pdf.epw - QR_MM - LINE_MM
         self._pdf.multi_cell(width, LINE_MM, _plain(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+
+def with_unit(text: str, unit: str) -> str:
+    """Return a value with its unit, which it may have already; nothing for nothing."""
+    return f"{text} {unit}" if text and unit and not text.endswith(f" {unit}") else text
 
 
 def _plain(text: str) -> str:

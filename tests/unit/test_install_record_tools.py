@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from firmware_tools.record_cli import app
-from firmware_tools.record_pdf import record_pdf
+from firmware_tools.record_pdf import record_pdf, with_unit
 from protocol import base64url
 from protocol.ids import cose_key_bytes
 from protocol.install_forms import sign_work_ticket
@@ -145,6 +145,11 @@ def test_the_same_record_gives_the_same_pdf_and_another_a_different_one() -> Non
 
     assert printed("LSVAA4182E2123456") == printed("LSVAA4182E2123456")
     assert printed("LSVAA4182E2123456") != printed("LSVAA4182E2999999")
+
+
+def test_a_unit_is_said_once() -> None:
+    shown = [with_unit("3 s", "s"), with_unit("12480", "mV"), with_unit("", "s"), with_unit("on", "")]
+    assert shown == ["3 s", "12480 mV", "", "on"]
 
 
 def test_letters_that_the_font_lacks_are_shown_as_their_code_points() -> None:
