@@ -15,6 +15,7 @@ Example:
 
 from collections.abc import Iterable
 
+from backend.gate.names import folded
 from protocol.loan_facts import Block, BlockEnd, BlockEnding, Flag
 
 _BY_DATE = frozenset({Flag.PROMISE, Flag.HARDSHIP, Flag.MEDICAL})
@@ -55,7 +56,7 @@ def _is_over(block: Block, now_s: int) -> bool:
 def _ends(block: Block, end: BlockEnd, signers: frozenset[str]) -> bool:
     if block.flag is Flag.DISPUTE:
         is_written = end.how is BlockEnding.ANSWERED_IN_WRITING and end.document is not None
-        return is_written and end.by not in signers
+        return is_written and folded(end.by) not in map(folded, signers)
     if block.flag in _BY_DOCUMENT:
         return end.how is BlockEnding.DOCUMENT and end.document is not None
     return False

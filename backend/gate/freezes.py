@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from backend.gate.authority import AuthorityBook
 from backend.gate.events import Event
+from backend.gate.names import folded
 from backend.gate.records import DocumentRefusedError
 from backend.gate.rules import No, Rule
 from backend.gate.store import Transaction
@@ -171,13 +172,13 @@ class Freezes:
         )
 
     def _require_operator(self, operator: str, ask: Ask) -> None:
-        name = _folded(operator)
+        name = folded(operator)
         if not name or len(operator) > _OPERATOR_CHARS_MAX:
             raise DocumentRefusedError(f"the operator's name has 1 to {_OPERATOR_CHARS_MAX} characters")
-        if name == _folded(ask.person):
+        if name == folded(ask.person):
             raise DocumentRefusedError(f"{operator} asked for it: another person at the gate must lift it")
         for role in Role:
-            if role is not Role.GATE and name in map(_folded, self._book.persons(role).values()):
+            if role is not Role.GATE and name in map(folded, self._book.persons(role).values()):
                 raise DocumentRefusedError(
                     f"{operator} holds a delegation as {role.name.lower().replace('_', ' ')}:"
                     " who signs in another role does not act for the gate"
@@ -193,8 +194,3 @@ def _asks(at: Transaction, freeze_id: bytes, since_s: int) -> tuple[Ask, ...]:
         if record.body[1] == freeze_id and at_s >= since_s:
             found.append(Ask(record_id=record.record_id, person=person, delegation=record.delegation))
     return tuple(found)
-
-
-def _folded(name: str) -> str:
-    """Return a name as it is compared: without case and with single blanks."""
-    return " ".join(name.casefold().split())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.gate.authority import AuthorityBook, is_service_account
+from backend.gate.names import folded
 from backend.gate.rules import No, Rule
 from protocol import cose_sign
 from protocol.orders import OrderType, Role, SignKind, check_signature
@@ -92,7 +93,7 @@ def verify_people(
     if not nos and tuple(sorted(person.role for person in found)) not in roles:
         nos.append(No(rule=Rule.SIGNERS, detail="not exactly the roles that this order needs"))
     kids = [own[0], *(person.kid for person in found)]
-    names = [own[1], *(person.person for person in found)]
+    names = [folded(own[1]), *(folded(person.person) for person in found)]
     if len(set(kids)) != len(kids) or len(set(names)) != len(names):
         nos.append(No(rule=Rule.SIGNERS, detail="one key or one person stands in two roles"))
     nos += [

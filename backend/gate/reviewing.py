@@ -24,6 +24,7 @@ from backend.gate.events import Event
 from backend.gate.forms import Answer, ReviewRequest, ScreenRequest, Verdict
 from backend.gate.installing import Fitting
 from backend.gate.logged import LogRef, Proof, log_ref_of
+from backend.gate.names import folded
 from backend.gate.pack import GAP_S_MIN, Pack
 from backend.gate.people import People
 from backend.gate.rules import HOLDS, No, Rule, told
@@ -230,14 +231,14 @@ class Reviewer:
     ) -> tuple[list[No], int]:
         """Return what the breaker says, and how many orders of this type it counts in the last day."""
         lender_id = question.lender.lender_id
-        makers = self._desk.book.persons(Role.MAKER)
+        makers = {key: folded(name) for key, name in self._desk.book.persons(Role.MAKER).items()}
         signed = at.signed_since(lender_id, now_s - breaker.DAY_S, makers)
         nos = breaker.judge(
             question.type,
             signed,
             self._desk.records.limits(at, lender_id, now_s),
             now_s=now_s,
-            maker=people.maker.person,
+            maker=folded(people.maker.person),
             maker_day=people.maker.per_day,
             locked=len(at.locked_cars(lender_id, now_s - LEASE_S_MAX)),
         )

@@ -230,6 +230,22 @@ def counters_used(session: Session, *, device_id: str) -> Sequence[tuple[int, by
     return [(row[0], row[1]) for row in rows]
 
 
+def refused_releases(session: Session, *, device_id: str, requested_by: str) -> Sequence[tuple[bytes, int]]:
+    """Return payload and time of making, newest first, of UNLOCKs by somebody that the car has refused."""
+    rows = session.exec(
+        select(Order.payload, Order.created_us)
+        .where(
+            Order.device_id == device_id,
+            Order.requested_by == requested_by,
+            Order.order_type == int(OrderType.UNLOCK),
+            Order.car_state == int(State.REJECTED),
+        )
+        .order_by(col(Order.order_no).desc())
+        .limit(32)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def accepted_payloads(session: Session, *, device_id: str) -> Sequence[bytes]:
     """Return payloads of a vehicle's latest orders that its car has accepted, by its signed word."""
     refused = [int(state) for state in (State.NONE, State.RECEIVED, State.REJECTED)]

@@ -2,7 +2,8 @@
 
 Rules (C-20; README §1.8): payments are looked for in every round, before anything restrictive. The release
 goes out in the round in which the gate signed it; its leaf waits for the log if it must. A release that the
-car has refused is made anew, with a counter above every one that is known.
+car has refused is made anew: its counter is the time, or above every one that is known, and each refusal adds
+more, since the car may have taken an order that no server has seen. The pause before the next doubles.
 
 Example:
     >>> release_paid(database, gate, counts, now_us=utc_us())
@@ -19,7 +20,7 @@ from backend.domain.order_flow import Stage
 from backend.domain.refusal import Refusal
 from backend.store.contention import in_transaction
 from backend.store.mcus import Mcu, find_mcu_by_id, locate_mcu
-from backend.store.orders import Order, counters_used, locate_order, locate_order_by_hash
+from backend.store.orders import Order, counters_used, locate_order, locate_order_by_hash, refused_releases
 from backend.usecases.gate_case import verified_part
 from backend.usecases.gate_port import GateAwayError, GatePart
 from backend.usecases.order_steps import note_stage, overtake, settle_slot
@@ -41,6 +42,12 @@ LOG = logging.getLogger(__name__)
 
 _SECOND_US: Final = 1_000_000
 _FAILED_MAX: Final = 3
+_PAUSE_FIRST_S: Final = 2
+"""Before a refused release is made anew; doubled each time: a car that refuses for good is no storm."""
+_PAUSE_LONGEST_S: Final = 600
+_LEAP: Final = 3_600
+"""What the first refusal adds to the counter; doubled each time: 20 refusals cross 2 ** 32."""
+_LEAPS_MAX: Final = 20
 _ON_ITS_WAY: Final = frozenset({Stage.QUEUED, Stage.SENT, Stage.ANSWERED})
 _GATE_KEY: Final = "gate"
 """Stands where an API key would: nobody brought this over the API."""
@@ -72,7 +79,11 @@ def _release(database: Database, gate: Gate, paid: PaidOrder, counts: Counter[st
         order = mcu and locate_order_by_hash(session, device_id=mcu.device_id, cmd_hash=paid.cmd_hash)
         if mcu is None or not order or _is_released(session, order):
             return
-        payload = _unlock_payload(session, mcu, now_s=now_us // _SECOND_US)
+        refused = _refused(session, mcu)
+        if refused and now_us - refused[0] < _pause_us(len(refused)):
+            counts["release_pauses"] += 1
+            return
+        payload = _unlock_payload(session, mcu, now_s=now_us // _SECOND_US, refusals=len(refused))
     said = gate.release(payload=payload)
     counts[f"release_{said.verdict.lower()}"] += 1
     if said.verdict != "SIGNED" or said.part is None:
@@ -148,15 +159,29 @@ def _is_released(session: Session, order: Order) -> bool:
     return by.stage in _ON_ITS_WAY and by.in_car is not State.REJECTED
 
 
-def _unlock_payload(session: Session, mcu: Mcu, *, now_s: int) -> bytes:
-    """Write an UNLOCK for the gate to sign: counter above every one that is known."""
+def _refused(session: Session, mcu: Mcu) -> list[int]:
+    """Return when the gate's releases that this car refused in this epoch were made, us, newest first."""
+    found = refused_releases(session, device_id=mcu.device_id, requested_by=_GATE_KEY)
+    return [made_us for payload, made_us in found if orders_payload.read_order(payload)[0][8] == mcu.epoch]
+
+
+def _pause_us(refusals: int) -> int:
+    return min(_PAUSE_FIRST_S << min(refusals - 1, _LEAPS_MAX), _PAUSE_LONGEST_S) * _SECOND_US
+
+
+def _unlock_payload(session: Session, mcu: Mcu, *, now_s: int, refusals: int = 0) -> bytes:
+    """Write an UNLOCK for the gate to sign: counter above every one that is known, and those that may be.
+
+    An order signed and handed over at the car, which no server has seen, has the time as its counter.
+    """
     highest = mcu.heads[CLASS_B]
     for order_type, payload in counters_used(session, device_id=mcu.device_id):
         fields = orders_payload.read_order(payload)[0]
         if order_type in {OrderType.UNLOCK, OrderType.CANCEL, OrderType.DECOMMISSION}:
             highest = max(highest, fields[9] if fields[8] == mcu.epoch else 0)
     # An officer's order with a counter beyond what the car takes must not carry ours along (CTR_JUMP).
-    ctr = min(highest + 1, mcu.heads[CLASS_B] + CTR_JUMP_MAX)
+    leap = _LEAP << min(refusals - 1, _LEAPS_MAX) if refusals else 0
+    ctr = min(max(now_s, highest + 1) + leap, mcu.heads[CLASS_B] + CTR_JUMP_MAX)
     return encode_order(
         {
             1: 1,

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlmodel import col, select
 
-from backend.store.orders import list_due
+from backend.store.orders import Order, list_due
 from backend.usecases.gate_port import GateAwayError, GateSaid, GateUnreadableError, PaidOrder
 from protocol.base64url import to_text
 from protocol.envelope import Kind
@@ -13,6 +14,7 @@ from protocol.ids import cose_key_bytes
 from protocol.limits import ORDERS_DRIVEN_MAX
 from protocol.orders import Code, OrderType, State, cmd_hash, sign_document
 from protocol.orders_checks import CTR_JUMP_MAX
+from protocol.orders_payload import read_order
 from protocol.topics import Up
 from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_story import MCU
@@ -207,3 +209,36 @@ def test_an_answer_that_the_gate_never_takes_holds_up_no_later_one(world: OrderW
     assert world.drive()["gate_unreadable"] == 1
     assert (refusals, len(world.gate.told)) == ([], 1)
     assert world.drive()["gate_unreadable"] == 0
+
+
+def unlocks(world: OrderWorld) -> list[bytes]:
+    with world.database.reading() as session:
+        mine = select(Order.payload).where(Order.order_type == int(OrderType.UNLOCK))
+        return list(session.exec(mine.order_by(col(Order.order_no))))
+
+
+def test_a_payment_releases_a_car_that_took_orders_which_no_server_has_seen(world: OrderWorld) -> None:
+    """A CANCEL handed over at the kerb has the time as its counter, by a clock that may be a day ahead."""
+    lock = in_the_car(world)
+    head = world.backend.clock() // 1_000_000 + 86_400
+    world.hears(Up.DISPOSITION, world.car.says(world.payload(OrderType.CANCEL, head), int(State.DONE)))
+    world.gate.paid = [paid(lock)]
+    tried: list[int] = []
+    for _ in range(200):
+        world.drive(5)
+        for payload in unlocks(world)[len(tried) :]:
+            tried.append(read_order(payload)[0][9])
+            state, code = (State.RELEASED, Code.OK) if tried[-1] > head else (State.REJECTED, Code.REPLAY_CTR)
+            about = lock if tried[-1] > head else payload
+            world.hears(Up.DISPOSITION, world.car.says(about, int(state), int(code)))
+    assert tried[-1] > head
+    assert 2 <= len(tried) <= 7, "each refusal adds more, and the pause before the next doubles"
+
+
+def test_a_payment_after_a_kerbside_order_of_a_right_clock_is_taken_at_once(world: OrderWorld) -> None:
+    lock = in_the_car(world)
+    kerb = world.payload(OrderType.CANCEL, world.backend.clock() // 1_000_000 - 1)
+    world.hears(Up.DISPOSITION, world.car.says(kerb, int(State.DONE)))
+    world.gate.paid = [paid(lock)]
+    world.drive(2)
+    assert [read_order(payload)[0][9] > read_order(kerb)[0][9] for payload in unlocks(world)] == [True]
