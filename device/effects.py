@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from device.at_car import AtCar
     from device.car_questions import Question
     from device.order_state import JournalChange
     from device.state import BatchKey, BootId, BootMark, ChainId, SpoolClass, Statement
@@ -209,6 +210,29 @@ class KeepProgress:
     data: bytes = field(repr=False)
 
 
+# --- for a person at the car ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerAtCar:
+    """The one answer to `CodeTyped` or `OrderHandedOver`.
+
+    Attributes:
+        number: the question's.
+        word: how it ended.
+        wait_s: seconds until the next code may be tried, None when at once.
+        state, code: of the disposition, or the link code alone; empty without one.
+        disposition: the microcontroller's signed answer.
+    """
+
+    number: int
+    word: AtCar
+    wait_s: int | None = None
+    state: str = ""
+    code: str = ""
+    disposition: bytes = field(default=b"", repr=False)
+
+
 # --- for the shell ---
 
 
@@ -252,5 +276,12 @@ SpoolEffect: TypeAlias = (
 OrderEffect: TypeAlias = WriteJournal | SendMcu
 InstallEffect: TypeAlias = HearBus | AskCar | LetCarGo | KeepProgress
 Effect: TypeAlias = (
-    SpoolEffect | PublishBatch | PublishMessage | OrderEffect | InstallEffect | Report | SetClock
+    SpoolEffect
+    | PublishBatch
+    | PublishMessage
+    | OrderEffect
+    | InstallEffect
+    | AnswerAtCar
+    | Report
+    | SetClock
 )

@@ -262,6 +262,26 @@ class InstallTick:
     """A quarter of a second passed while an installation is open."""
 
 
+# --- what a person at the car says ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeTyped:
+    """Somebody typed an emergency code; answered by one `AnswerAtCar` of this number."""
+
+    number: int
+    digits: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHandedOver:
+    """Somebody brought an order in a file, and the documents that go with it; answered by `AnswerAtCar`."""
+
+    number: int
+    message: bytes = field(repr=False)
+    authority: bytes = field(default=b"", repr=False)
+
+
 EngineEvent: TypeAlias = (
     FramesReceived
     | GnssReceived
@@ -290,6 +310,8 @@ EngineEvent: TypeAlias = (
     | BusHeard
     | CarAnswered
     | InstallTick
+    | CodeTyped
+    | OrderHandedOver
 )
 JournalEvent: TypeAlias = JournalWritten | JournalFailed
 SpoolEvent: TypeAlias = BatchStored | StoreFailed | BatchRead | BatchDamaged | ChainStarted

@@ -33,6 +33,7 @@ from device.events import (
     BusHeard,
     CarAnswered,
     ChainStarted,
+    CodeTyped,
     DropsReported,
     EngineEvent,
     FactObserved,
@@ -45,6 +46,7 @@ from device.events import (
     McuChanged,
     McuReceived,
     MessageArrived,
+    OrderHandedOver,
     PublishFailed,
     RadioReported,
     Stop,
@@ -56,6 +58,7 @@ from device.events import (
 )
 from device.intake import Intake
 from device.order_state import JournalImage
+from device.orders.at_car import AtCarDesk
 from device.orders.desk import DOWN_KINDS, OrdersDesk
 from device.orders.facts import FactsKeeper
 from device.orders.link import LinkKind
@@ -130,6 +133,7 @@ class TBox:
                 courier=self._desk.take,
             )
         )
+        self._at_car = None if self._desk is None else AtCarDesk(self._desk.take)
         self._time = TimeSync(
             device=config.device, signer=signer, secret=image.chain.salt_secret, boot=config.boot
         )
@@ -171,6 +175,7 @@ class TBox:
         }
         orders = {} if self._desk is None else self._desk.metrics()
         fitting = {} if self.installation is None else self.installation.counts
+        orders |= {} if self._at_car is None else self._at_car.counts
         return {**levels, **self._counts, **outbox.counts, **outbox.keeper.counts, **orders, **fitting}
 
     def words(self) -> dict[str, str]:
@@ -187,7 +192,8 @@ class TBox:
         effects = self._tick_mark(now)
         if not self._is_stopping or not _is_content(event):
             effects += self._react(event, now)
-        if self._desk is not None:
+        if self._desk is not None and self._at_car is not None:
+            effects += self._at_car.advance(self._outbox.clock.at(now))
             effects += self._desk.advance(now)
             self._outbox.order_heads = self._desk.heads
         effects += self._outbox.advance(now)
@@ -258,7 +264,14 @@ class TBox:
                 return outbox.note_damaged(key, detail)
             case ChainStarted(record=record):
                 outbox.note_chain(record, now)
-            case McuChanged() | McuReceived() | JournalWritten() | JournalFailed():
+            case (
+                McuChanged()
+                | McuReceived()
+                | JournalWritten()
+                | JournalFailed()
+                | CodeTyped()
+                | OrderHandedOver()
+            ):
                 return self._react_to_orders(event, now)
             case BusHeard() | CarAnswered() | InstallTick():
                 return self._react_to_installation(event, now)
@@ -284,21 +297,25 @@ class TBox:
             case _:
                 assert_never(event)
 
-    def _react_to_orders(
-        self, event: McuChanged | McuReceived | JournalWritten | JournalFailed, now: Instant
+    def _react_to_orders(  # noqa: PLR0911 - one a kind
+        self,
+        event: McuChanged | McuReceived | JournalWritten | JournalFailed | CodeTyped | OrderHandedOver,
+        now: Instant,
     ) -> list[Effect]:
-        desk = self._desk
+        desk, at_car = self._desk, self._at_car
         assert desk is not None, "only a box with a microcontroller hears one"
+        assert at_car is not None, "and it has a door"
         match event:
             case McuChanged(is_up=is_up, detail=detail):
                 fields: dict[str, int | float | str | bool | None] = {"is_up": is_up, "detail": detail}
                 self._outbox.builder.add_event(Fact(t_us=now.mono_us, name="mcu_changed", fields=fields))
                 if self.installation is not None:
                     self.installation.note_line(is_up=is_up)
-                return desk.note_mcu(is_up=is_up)
+                return desk.note_mcu(is_up=is_up) + at_car.note_line(is_up=is_up)
             case McuReceived(kind=kind, body=body):
                 try:
-                    return desk.take_mcu(kind, body, now) + self._fit(kind, body, now)
+                    heard = desk.take_mcu(kind, body, now) + self._fit(kind, body, now)
+                    return heard + at_car.hear(kind, body)
                 except ProtocolError as error:
                     self._counts["mcu_messages_rejected"] += 1
                     said: dict[str, int | float | str | None] = {"kind": kind, "code": error.code.value}
@@ -307,6 +324,10 @@ class TBox:
                 return desk.note_written(number)
             case JournalFailed(number=number, detail=detail):
                 return desk.note_failed(number, detail, now)
+            case CodeTyped(number=number, digits=digits):
+                return at_car.take_code(number, digits, self._outbox.clock.at(now))
+            case OrderHandedOver(number=number, message=message, authority=authority):
+                return at_car.take_order(number, message, authority, self._outbox.clock.at(now))
             case _:
                 assert_never(event)
 

@@ -850,6 +850,18 @@ INSTALL_WATCHERS_MAX = 8
 INSTALL_LINE_BYTES_MAX = 32_768
 """Bytes of a line at the local door: a command of 16 KiB in base64url takes 22 KiB."""
 
+AT_CAR_CODE_S_MAX = 20
+"""Seconds that a typed code may wait for the microcontroller's word: it may verify an order first."""
+
+AT_CAR_ORDER_S_MAX = 120
+"""Seconds that an order handed over at the car may wait: sixteen documents and a busy board take a minute."""
+
+AT_CAR_LINE_BYTES_MAX = 49_152
+"""Bytes of a line at the car's door: an order and a full bundle of documents take 46 KiB in base64url."""
+
+AT_CAR_VISITORS_MAX = 4
+"""Programs at the car's door at once: it serves one question at a time, and people type them."""
+
 PROBATION_LOOK_DAYS = 14
 """Days after a record that are looked through for a drive and a night: a car on holiday is looked at again
 by a later record; the rest bounds one look."""

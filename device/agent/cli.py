@@ -23,6 +23,7 @@ from device.adapters.key_store_record import kind_of
 from device.adapters.system_clock import SystemClock
 from device.agent import enrolling
 from device.agent import key_options as options
+from device.agent.at_car_cli import code, hand_over
 from device.agent.compiling import MATCHING_HELP, MATCHINGS, compile_table
 from device.agent.home import AgentHome
 from device.agent.mcu_cli import mcu
@@ -193,6 +194,10 @@ def run(*, home: Home) -> None:
 
 
 app.command(epilog="Example: tbox agent mcu --port /dev/ttyS1 --json")(mcu)
+app.command(epilog="Example: tbox agent code 705-177-246 --home /var/lib/tbox   |   " + EXITS)(code)
+app.command(
+    "hand-over", epilog="Example: tbox agent hand-over car.order --home /var/lib/tbox   |   " + EXITS
+)(hand_over)
 app.add_typer(profile_app, name="profile")
 app.command(
     epilog="Example: tbox agent replay --home box --can drive.log --dbc car.dbc --nmea drive.nmea   |   "

@@ -46,7 +46,7 @@ from protocol.topics import Direction, Down, parse_topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.agent.driver import McuLine
+    from device.agent.driver import CarSide, McuLine
     from device.agent.fitting import Fitting
     from device.agent.home import AgentHome
     from device.agent.wiring import Wired
@@ -72,6 +72,7 @@ class Core:
         watch: wraps the spool, for one who wants to see what goes into it.
         mcu: the line to the microcontroller; None without one, and then no order is taken.
         fitting: serves an installation; None without a microcontroller.
+        car_side: serves whoever stands at the car; None without a microcontroller.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Core:
         watch: Callable[[Spool], Spool] = lambda spool: spool,
         mcu: McuLine | None = None,
         fitting: Fitting | None = None,
+        car_side: CarSide | None = None,
     ) -> None:
+        self._car_side = car_side
         self.driver: Driver
         self.messages_misaddressed = 0
         self.is_connected = False
@@ -136,6 +139,7 @@ class Core:
             mcu=self._mcu,
             journal=self._journal,
             installation=self._fitting,
+            car_side=self._car_side,
         )
         self.uplink.start()
         self._is_uplink_started = True

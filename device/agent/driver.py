@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from device.effects import (
+    AnswerAtCar,
     AskCar,
     Effect,
     EvictBatches,
@@ -96,6 +97,13 @@ class Installation(Protocol):
         """Show a report to whoever watches."""
 
 
+class CarSide(Protocol):
+    """What the driver asks of the door for whoever stands at the car."""
+
+    def answer(self, answer: AnswerAtCar) -> None:
+        """Give a person the answer."""
+
+
 class OrderJournal(Protocol):
     """What the driver asks of the order journal."""
 
@@ -117,6 +125,7 @@ class Driver:
         mcu: the line to the microcontroller; None without one.
         journal: makes orders durable; None without a microcontroller.
         installation: serves a fitter; None without a microcontroller.
+        car_side: serves whoever stands at the car; None without a microcontroller.
     """
 
     def __init__(
@@ -132,7 +141,9 @@ class Driver:
         mcu: McuLine | None = None,
         journal: OrderJournal | None = None,
         installation: Installation | None = None,
+        car_side: CarSide | None = None,
     ) -> None:
+        self._car_side = car_side
         self._installation = installation
         self._mcu = mcu
         self._journal = journal
@@ -180,6 +191,9 @@ class Driver:
             case WriteJournal(change=change):
                 assert self._journal is not None, "only a box with a microcontroller keeps orders"
                 self._journal.submit(change)
+            case AnswerAtCar():
+                assert self._car_side is not None, "only a box with a microcontroller has this door"
+                self._car_side.answer(effect)
             case Report():
                 _report(effect)
             case SetClock():

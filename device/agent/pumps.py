@@ -23,6 +23,7 @@ from device.acquisition.gnss import GnssForm
 from device.acquisition.gnss_checks import right_date
 from device.acquisition.lot import FrameLot
 from device.adapters.can_bus import BusState
+from device.adapters.car_door import DOOR, CarDoor
 from device.adapters.gnss import GnssLine, GnssReader, ReceiverState
 from device.adapters.gpsd_client import GpsdClient, GpsdSettings
 from device.adapters.handover import Handover
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from device.agent.home import AgentHome
     from device.agent.wiring import Wired
     from device.effects import SetClock
+    from device.events import CodeTyped, OrderHandedOver
 
 _log = logging.getLogger("tbox.agent")
 
@@ -97,6 +99,7 @@ class Agent:
             if self._mcu is None
             else Fitting(home.root, buses=self._buses, driver=lambda: self._core.driver)
         )
+        self._car_door = None if self._mcu is None else CarDoor(home.root / DOOR, ask=self._ask_at_car)
         self._core = Core(
             wired,
             home,
@@ -105,6 +108,7 @@ class Agent:
             set_clock=self._set_clock,
             mcu=self._mcu,
             fitting=self._fitting,
+            car_side=self._car_door,
         )
         gnss = wired.settings.gnss
         self._receiver = None if gnss is None else _receiver(gnss, clock, self._lines.put)
@@ -153,6 +157,8 @@ class Agent:
             if self._fitting is not None:
                 parts = (self._fitting.pump_car, self._fitting.tick, self._fitting.hold_door)
                 tasks += [group.create_task(part(), name=part.__name__) for part in parts]
+            if self._car_door is not None:
+                tasks.append(group.create_task(self._car_door.hold_open(), name="car_door"))
             await self._stopping.wait()
             if self._fitting is not None:
                 self._fitting.end()
@@ -233,6 +239,9 @@ class Agent:
 
     # --- details ---
 
+    def _ask_at_car(self, asked: CodeTyped | OrderHandedOver) -> None:
+        self._core.driver.feed(asked)
+
     def _set_clock(self, told: SetClock) -> None:
         """Signed time came: from now on dates are checked, those of the present connection too."""
         if self._clock.discipline_token(mono_us=told.mono_us, utc_us=told.utc_us, error_us=told.error_us):
@@ -292,6 +301,8 @@ class Agent:
             own |= self._mcu.counts()
         if self._fitting is not None:
             own |= self._fitting.counts()
+        if self._car_door is not None:
+            own |= {"at_car_lines_refused": self._car_door.lines_refused}
         box = self._core.driver.box
         return readings(box.metrics(), own) | box.words()
 

@@ -193,6 +193,19 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SaidEvent:
+    """Something that happened at the microcontroller; unsigned.
+
+    Attributes:
+        word: what.
+        value: a number that goes with it, None without one.
+    """
+
+    word: str
+    value: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkCode:
     """Why a message got no signed answer.
 
@@ -259,6 +272,19 @@ def read_link_code(body: bytes) -> LinkCode:
         raise ProtocolError(Reject.BAD_FIELD, "link code")
     said = detail.hex() if isinstance(detail, bytes) else detail if isinstance(detail, str) else ""
     return LinkCode(code=word, digest=None if digest is None else _bytes(digest), detail=said)
+
+
+def read_event(body: bytes) -> SaidEvent:
+    """Read an EVENT: {1: word, 2: tick, 3: number or null}.
+
+    Raises:
+        ProtocolError: TOO_LARGE, BAD_ENCODING, BAD_FIELD.
+    """
+    fields = read_map(body, "event")
+    word, value = fields.get(1), fields.get(3)
+    if not isinstance(word, str) or not (value is None or orders_payload.fits(value, _COUNT)):
+        raise ProtocolError(Reject.BAD_FIELD, "event")
+    return SaidEvent(word=word, value=None if value is None else _int(value))
 
 
 def read_part(body: bytes) -> Part:

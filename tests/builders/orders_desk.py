@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from device.config import OrdersConfig
-from device.effects import PublishBatch, PublishMessage, SendMcu, StoreBatch, WriteJournal
+from device.effects import AnswerAtCar, PublishBatch, PublishMessage, SendMcu, StoreBatch, WriteJournal
 from device.events import (
     BatchPublished,
     BatchStored,
@@ -144,6 +144,7 @@ class OrderBox:
         self.sent: list[tuple[int, bytes]] = []
         self.urgent: list[bytes] = []
         self.published: list[tuple[Up, bytes]] = []
+        self.told: list[AnswerAtCar] = []
         self.pending: list[JournalChange] = []
         self.batches: list[bytes] = []
         self._changes = {"orders": OrdersConfig()} | changes
@@ -244,6 +245,8 @@ class OrderBox:
                     self.urgent.append(body)
             case PublishMessage(kind=kind, payload=payload):
                 self.published.append((kind, payload))
+            case AnswerAtCar():
+                self.told.append(effect)
             case StoreBatch(batch=batch):
                 self.batches.append(batch.payload)
                 self.feed(BatchStored(key=batch.key))
