@@ -20,9 +20,10 @@ from protocol import cose_sign
 from protocol.batch import disassemble, head_hash, signed_place
 from protocol.envelope import Kind, open_sign1, verify_sign1
 from protocol.errors import ProtocolError, Reject
+from protocol.evidence_absence import answer_absence
 from protocol.evidence_authority import read_authority
 from protocol.evidence_chains import check_chain, check_origins, check_sections
-from protocol.evidence_dispositions import answer_absence, check_dispositions
+from protocol.evidence_dispositions import check_dispositions
 from protocol.evidence_file import EvidenceFile, FoundPart, NotEvidenceError, PartState, read_file
 from protocol.evidence_ledger import Ledger, Place, SignedBatch
 from protocol.evidence_log import check_log

@@ -38,7 +38,7 @@ def check_chain(ledger: Ledger, claim: ChainClaim) -> ChainReport:
     for batch in inside:
         _note_declared(ledger, batch.header)
     _note_dropped(ledger, claim.chain, [batch.header for batch in inside])
-    times = [time for time in (_believed(ledger, batch.header) for batch in inside) if time is not None]
+    times = [time for time in (believed(ledger, batch.header) for batch in inside) if time is not None]
     origin = ledger.batches.get((claim.chain, 1))
     _check_edges(ledger, claim)
     _check_receipt(ledger, claim.chain)
@@ -77,7 +77,7 @@ def _note_declared(ledger: Ledger, header: BatchHeader) -> None:
     if not header.are_frames_accounted:
         text = f"Batch {header.seq} does not say where all the frames it received went."
         ledger.find(Code.FRAMES_UNACCOUNTED, Weight.GAP, text, chain=header.chain, first=header.seq)
-    if _believed(ledger, header) is None:
+    if believed(ledger, header) is None:
         text = f"Batch {header.seq} was recorded without a clock; its place in the chain is its only time."
         ledger.find(Code.CLOCK_UNKNOWN, Weight.NOTE, text, chain=header.chain, first=header.seq)
 
@@ -126,7 +126,7 @@ def _check_edges(ledger: Ledger, claim: ChainClaim) -> None:
     after = ledger.batches.get((claim.chain, claim.last + 1))
     spans = [(claim.first - 1, before), (claim.last + 1, after)]
     for seq, batch in spans:
-        time = None if batch is None else _believed(ledger, batch.header)
+        time = None if batch is None else believed(ledger, batch.header)
         if time is not None and time[1] > ledger.manifest.from_us and time[0] < ledger.manifest.to_us:
             text = f"Batch {seq} lies in the interval too, but was left out."
             ledger.find(Code.EDGE_LEFT_OUT, Weight.GAP, text, chain=claim.chain, first=seq)
@@ -235,7 +235,7 @@ def _note_withheld(ledger: Ledger, chain: ChainId, section: int, reason: int, se
     )
 
 
-def _believed(ledger: Ledger, header: BatchHeader) -> tuple[int, int] | None:
+def believed(ledger: Ledger, header: BatchHeader) -> tuple[int, int] | None:
     """Return when a batch happened by its own clock, UTC µs, or None when that clock cannot be believed."""
     start_us, end_us = header.utc_start_us, header.utc_end_us
     if header.clock == ClockClass.NONE or start_us is None or end_us is None:

@@ -1,10 +1,8 @@
-"""What the car did, in an evidence file: its signed dispositions, and whether a lock was accepted at all.
+"""What the car did, in an evidence file: its signed dispositions, and since when the starter was inhibited.
 
 Rules: a disposition counts when the box's microcontroller signed it. Numbers of an epoch have no gaps and
-each names the hash of the one before, so a chain whose both edges lie outside the interval shows everything
-that was accepted in it. Absence is answered yes only then; a gap, an unknown order or an open edge makes the
-answer UNVERIFIABLE, never yes. The upper edge is a later disposition, or a batch that the box signed after
-the interval and that names the last disposition as its head.
+each names the hash of the one before, so a chain whose both edges lie outside an interval shows everything
+that was accepted in it; whether they do is the question of `evidence_absence`.
 
 This module judges no order: see `evidence_orders`.
 
@@ -27,13 +25,14 @@ from protocol.errors import ProtocolError
 from protocol.evidence_ledger import Ledger
 from protocol.evidence_manifest import ChainClaim, PartKind
 from protocol.evidence_orders import ReadOrder
-from protocol.evidence_report import Absence, Answer, Code, Weight, iso
-from protocol.orders import OrderType, State
+from protocol.evidence_report import Code, Weight, iso
+from protocol.orders import State
 
 _SECOND_US = 1_000_000
 _HALF = 32
-_IN_FORCE = {State.ACCEPTED_PENDING, State.WARNING, State.ARMED, State.LOCKED, State.OVERRIDDEN}
-_NOT_ACCEPTED = {State.NONE, State.RECEIVED, State.REJECTED}
+NOT_ACCEPTED = frozenset({State.NONE, State.RECEIVED, State.REJECTED})
+"""States of an answer to an order that the car did not take."""
+_NO_ORDER = bytes(32)  # cmd_hash of a word about no order: the record was lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,11 @@ def moment(earliest_s: int | None, latest_s: int | None) -> str:
     if earliest_s == latest_s:
         return f"at {_time(earliest_s)}"
     return f"between {_time(earliest_s)} and {_time(latest_s)}"
+
+
+def is_of_no_order(item: Disposition) -> bool:
+    """Whether a disposition tells what became of the car itself, and of no order."""
+    return item.cmd_hash == _NO_ORDER and item.state is State.FAULT_RELEASED
 
 
 def check_dispositions(
@@ -77,7 +81,7 @@ def check_dispositions(
             text = f"The car signed two dispositions as number {item.sequence}."
             ledger.find(Code.DISPOSITIONS_CONTRADICT, Weight.CONTRADICTION, text)
         order = orders.get(item.cmd_hash)
-        if order is None and item.state not in _NOT_ACCEPTED:
+        if order is None and not is_of_no_order(item) and item.state not in NOT_ACCEPTED:
             text = f"{name[0].upper()}{name[1:]} is about an order that is not in the file."
             ledger.find(Code.ORDER_MISSING, Weight.UNVERIFIABLE, text)
         elif order is not None and order.cmd_id != item.cmd_id:
@@ -87,86 +91,6 @@ def check_dispositions(
     for chain in chains:
         _tell(chain.items, orders)
     return chains
-
-
-def answer_absence(
-    ledger: Ledger, chains: Sequence[DispositionChain], orders: Mapping[bytes, ReadOrder]
-) -> Absence:
-    """Return whether a lock was accepted or in force in the interval of the file."""
-    begin, end = ledger.manifest.from_us, ledger.manifest.to_us
-    span = f"between {iso(begin)} and {iso(end)}"
-    inside = [
-        item
-        for chain in chains
-        for item in (
-            *_in_force_at(chain.items, begin),
-            *(item for item in chain.items if _lies(item, begin, end) is True),
-        )
-        if _is_lock(item, orders) and item.state in _IN_FORCE
-    ]
-    if inside:
-        text = f"A lock was accepted or in force {span}: order {inside[0].cmd_id.hex()}."
-        return Absence(answer=Answer.LOCK, text=text)
-    why = _doubt(ledger, chains, orders)
-    if why is not None:
-        text = f"Whether a lock was accepted {span} cannot be told: {why}."
-        return Absence(answer=Answer.UNVERIFIABLE, text=text)
-    return Absence(
-        answer=Answer.NO_LOCK,
-        text=f"No lock was accepted {span}: the car's dispositions have no gap and none says so.",
-    )
-
-
-def _doubt(
-    ledger: Ledger, chains: Sequence[DispositionChain], orders: Mapping[bytes, ReadOrder]
-) -> str | None:
-    """Return what keeps absence from being proven, or None."""
-    if any(finding.weight is Weight.CONTRADICTION for finding in ledger.findings):
-        return "the file is contradicted"
-    if any(finding.code is Code.MCU_UNTRUSTED for finding in ledger.findings):
-        return "the box's microcontroller is not in the trust file"
-    if len(chains) != 1:
-        return f"the file has {len(chains)} epochs of the car, and between two nothing is proven"
-    (chain,) = chains
-    if not chain.items or not chain.is_gapless or chain.claim.last < chain.claim.highest:
-        return "dispositions are missing"
-    begin, end = ledger.manifest.from_us, ledger.manifest.to_us
-    return _unclear_step(chain, orders, begin, end) or _open_edge(ledger, chain, begin, end)
-
-
-def _unclear_step(
-    chain: DispositionChain, orders: Mapping[bytes, ReadOrder], begin: int, end: int
-) -> str | None:
-    """Return which step may be a lock's acceptance in the interval, or None."""
-    for item in chain.items:
-        if item.state in _NOT_ACCEPTED or _lies(item, begin, end) is False:
-            continue
-        order = orders.get(item.cmd_hash)
-        if order is None:
-            return f"disposition {item.sequence} is about an order that is not here"
-        if order.type is OrderType.LOCK and item.state in _IN_FORCE:
-            return f"the time of disposition {item.sequence}, about a lock, is not known well enough"
-    return None
-
-
-def _open_edge(ledger: Ledger, chain: DispositionChain, begin: int, end: int) -> str | None:
-    """Return at which end something may be missing, or None."""
-    first, last = chain.items[0], chain.items[-1]
-    if first.sequence != 1 and not (first.latest_s is not None and first.latest_s * _SECOND_US < begin):
-        return "the chain of dispositions begins within the interval"
-    is_after = last.earliest_s is not None and last.earliest_s * _SECOND_US >= end
-    if not is_after and not _is_head_after(ledger, last.digest, end):
-        return f"nothing the box signed after it says that disposition {last.sequence} was still the last"
-    return None
-
-
-def _is_head_after(ledger: Ledger, digest: bytes, end_us: int) -> bool:
-    """Whether a batch that the box signed after an instant names a disposition as the last one."""
-    for batch in ledger.batches.values():
-        begin = batch.header.utc_start_us
-        if batch.header.disposition_head == digest and begin is not None and begin >= end_us:
-            return True
-    return False
 
 
 def _chain(ledger: Ledger, claim: ChainClaim, items: Mapping[int, Disposition]) -> DispositionChain:
@@ -214,29 +138,6 @@ def _tell(items: Sequence[Disposition], orders: Mapping[bytes, ReadOrder]) -> No
         orders[digest].sentences.append(
             f"The starter was inhibited from {_point(since)}; the file does not say until when."
         )
-
-
-def _in_force_at(items: Sequence[Disposition], begin_us: int) -> list[Disposition]:
-    """Return the last word on each order before an instant, where it was still in force."""
-    last: dict[bytes, Disposition] = {}
-    for item in items:
-        if item.latest_s is not None and item.latest_s * _SECOND_US < begin_us:
-            last[item.cmd_hash] = item
-    return [item for item in last.values() if item.state in _IN_FORCE]
-
-
-def _is_lock(item: Disposition, orders: Mapping[bytes, ReadOrder]) -> bool:
-    return item.cmd_hash in orders and orders[item.cmd_hash].type is OrderType.LOCK
-
-
-def _lies(item: Disposition, begin_us: int, end_us: int) -> bool | None:
-    """Whether a disposition lies in an interval; None when its time cannot tell."""
-    if item.earliest_s is None or item.latest_s is None:
-        return None
-    earliest, latest = item.earliest_s * _SECOND_US, item.latest_s * _SECOND_US
-    if latest < begin_us or earliest >= end_us:
-        return False
-    return True if earliest >= begin_us and latest < end_us else None
 
 
 def _point(item: Disposition) -> str:

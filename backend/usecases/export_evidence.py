@@ -214,7 +214,10 @@ def _add_range(session: Session, bundle: _Bundle, chain: StoredChain, *, first: 
 
 
 def _add_context(session: Session, bundle: _Bundle, chain: StoredChain, *, first: int, last: int) -> None:
-    """Add headers outside the range that prove its edges, its dictionary and its declared losses."""
+    """Add headers outside the range that prove its edges, its dictionary and its declared losses.
+
+    The one before comes with its facts: only they say that it was not sealed anew later, with later heads.
+    """
     ref = chain.chain_ref
     dictionary = set(announcing_seqs(session, chain_ref=ref))
     declared = [
@@ -226,7 +229,7 @@ def _add_context(session: Session, bundle: _Bundle, chain: StoredChain, *, first
     losses = {item.seq for item in declared if item.chain is None}
     for seq in sorted({first - 1, last + 1} | dictionary | losses):
         if not first <= seq <= last:
-            only = {Section.FACTS} if seq in dictionary else set()
+            only = {Section.FACTS} if seq in dictionary or seq == first - 1 else set()
             batches = batches_in_chain(session, chain_ref=ref, first=seq, last=seq)
             _add_batches(session, bundle, chain, batches, only=only)
 

@@ -20,6 +20,7 @@ from protocol.batch import (
     OriginKind,
     Section,
     encode_header,
+    head_hash,
     salted,
     section_ref,
 )
@@ -64,6 +65,8 @@ FROM_US, TO_US = (NOW_S - 3_600) * SECOND_US, (NOW_S + 7_200) * SECOND_US
 DOCUMENTS = {"authority/platform": 2, "authority/lender": 2}
 LOCK_STEPS = (State.ACCEPTED_PENDING, State.WARNING, State.ARMED, State.LOCKED)
 SALT = b"salt of sixteen!"
+NO_ORDER = ChainId(bytes(16)), bytes(32)
+"""Named by a word of the car about no order."""
 
 
 class Log:
@@ -119,8 +122,10 @@ class Case:
             self.log.append(LeafType.NOTICE, b"notice %d" % number)
         self.orders: list[Part] = []
         self.parts: list[Part] = []
-        self.steps: list[bytes] = []
         self.last: bytes | None = None
+        self.epoch: bytes = EPOCH
+        self.epochs: dict[bytes, list[bytes]] = {EPOCH: []}
+        self.batches: list[tuple[int, bytes | None]] = []
         if is_locked:
             self._lock(logged, log_ref, gate, lock_changes or {})
             for at, state in enumerate(steps):
@@ -131,6 +136,8 @@ class Case:
         self.unlock_index = self.log.append(LeafType.ORDER, self.orders[-1].data)
         if is_locked:
             self.step(self.lock, State.RELEASED, NOW_S + 3_000)
+        else:
+            self.step(NO_ORDER, State.FAULT_RELEASED, NOW_S - 7_200)
         self.step(self.unlock, State.DONE, NOW_S + 3_000)
 
     def _lock(
@@ -167,6 +174,20 @@ class Case:
         self.orders.append(Part(kind=PartKind.ORDER, chain=cmd_id, data=message))
         return cmd_id, cmd_hash(payload)
 
+    def begin_epoch(self, epoch: bytes = EPOCH) -> None:
+        """The car's record is lost: its numbers begin again. The same epoch again forgets its steps."""
+        self.epoch, self.last = epoch, None
+        self.epochs[epoch] = []
+
+    @property
+    def steps(self) -> list[bytes]:
+        """Dispositions of the epoch that is current."""
+        return self.epochs[self.epoch]
+
+    @steps.setter
+    def steps(self, steps: list[bytes]) -> None:
+        self.epochs[self.epoch] = steps
+
     def step(
         self,
         order: tuple[ChainId, bytes],
@@ -180,11 +201,11 @@ class Case:
             Kind.DISPOSITION,
             {
                 1: 1,
-                2: hashlib.sha256(b"disposition %d" % number).digest()[:16],
+                2: hashlib.sha256(self.epoch + b"disposition %d" % number).digest()[:16],
                 3: order[0],
                 4: order[1],
                 5: MCU.kid,
-                6: EPOCH,
+                6: self.epoch,
                 7: number,
                 8: self.last,
                 9: int(state),
@@ -246,8 +267,9 @@ class Case:
                         "delegation/gate", "delegation/ombuds"}
         ]  # fmt: skip
         dispositions = [
-            Part(kind=PartKind.DISPOSITION, chain=ChainId(EPOCH), seq=number, data=data)
-            for number, data in enumerate(self.steps, start=1)
+            Part(kind=PartKind.DISPOSITION, chain=ChainId(epoch), seq=number, data=data)
+            for epoch, steps in self.epochs.items()
+            for number, data in enumerate(steps, start=1)
         ]
         return [
             Part(kind=PartKind.KEY, data=cose_key_bytes(DEVICE_SIGNER.public_key)),
@@ -260,53 +282,61 @@ class Case:
             *dispositions,
         ]
 
-    def batch(self, start_us: int = TO_US) -> list[Part]:
-        """A batch after the interval whose header names the last disposition."""
-        facts = salted(encode_facts(Facts()), bytes(16))
-        header = BatchHeader(
-            device=DEVICE,
-            chain=CHAIN,
-            seq=1,
-            prev=None,
-            boot=BOOT,
-            mono_start_us=1,
-            mono_end_us=2,
-            utc_start_us=start_us,
-            utc_end_us=start_us + SECOND_US,
-            clock=ClockClass.GNSS,
-            clock_error_us=1_000,
-            counts=Counts(frames_received=0, frames_decoded=0, samples=0, rows=0),
-            gaps=(),
-            losses=(),
-            drops={},
-            policy=None,
-            profile=None,
-            order_head=None,
-            disposition_head=self.last,
-            checkpoint=None,
-            sections={Section.FACTS: section_ref(facts)},
-            origin=Origin(kind=OriginKind.FIRST, last_head=None),
-        )
-        signed = sign1(Kind.BATCH, encode_header(header), DEVICE_SIGNER)
-        return [
-            Part(kind=PartKind.HEADER, chain=CHAIN, seq=1, data=signed),
-            Part(kind=PartKind.SECTION, chain=CHAIN, seq=1, section=int(Section.FACTS), data=facts),
-        ]
+    def batch(self, start_us: int = TO_US + SECOND_US) -> list[Part]:
+        """The batches that were said, or one after the interval whose header names the last disposition."""
+        prev: bytes | None = None
+        parts: list[Part] = []
+        for seq, (begin_us, head) in enumerate(self.batches or [(start_us, self.last)], start=1):
+            facts = salted(encode_facts(Facts()), bytes(16))
+            header = BatchHeader(
+                device=DEVICE,
+                chain=CHAIN,
+                seq=seq,
+                prev=prev,
+                boot=BOOT,
+                mono_start_us=seq,
+                mono_end_us=seq + 1,
+                utc_start_us=begin_us,
+                utc_end_us=begin_us + SECOND_US,
+                clock=ClockClass.GNSS,
+                clock_error_us=1_000,
+                counts=Counts(frames_received=0, frames_decoded=0, samples=0, rows=0),
+                gaps=(),
+                losses=(),
+                drops={},
+                policy=None,
+                profile=None,
+                order_head=None,
+                disposition_head=head,
+                checkpoint=None,
+                sections={Section.FACTS: section_ref(facts)},
+                origin=Origin(kind=OriginKind.FIRST, last_head=None) if seq == 1 else None,
+            )
+            signed = sign1(Kind.BATCH, encode_header(header), DEVICE_SIGNER)
+            prev = head_hash(signed)
+            parts += [
+                Part(kind=PartKind.HEADER, chain=CHAIN, seq=seq, data=signed),
+                Part(kind=PartKind.SECTION, chain=CHAIN, seq=seq, section=int(Section.FACTS), data=facts),
+            ]
+        return parts
 
     def file(self, parts: Sequence[Part] | None = None, **changes: Any) -> bytes:
         """The file, sealed, of these parts."""
         chosen = list(self.all_parts() if parts is None else parts)
-        count = max(1, len(self.steps))
+        batches = max(1, len(self.batches))
         manifest = Manifest(
             device=DEVICE,
             from_us=FROM_US,
             to_us=TO_US,
             sealed_us=TO_US + 60 * SECOND_US,
             purpose="dispute",
-            chains=(ChainClaim(chain=CHAIN, first=1, last=1, highest=1),),
+            chains=(ChainClaim(chain=CHAIN, first=1, last=batches, highest=batches),),
             withheld=(),
             parts=tuple(map(part_ref, chosen)),
-            dispositions=(ChainClaim(chain=ChainId(EPOCH), first=1, last=count, highest=count),),
+            dispositions=tuple(
+                ChainClaim(chain=ChainId(epoch), first=1, last=max(1, len(steps)), highest=max(1, len(steps)))
+                for epoch, steps in self.epochs.items()
+            ),
         )
         return write_file(replace(manifest, **changes), chosen, RECEIPT_SIGNER)
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from tests.builders.databases import Engine
 
 NOW_US = NOW_S * SECOND_US
+DAY_US = 86_400 * SECOND_US
 
 
 class World:
@@ -102,6 +103,7 @@ class World:
                     )
                 )
         self.publish()
+        self.last = case.last
         self.trust = replace(
             case.trust,
             devices=frozenset({self.box.device}),
@@ -209,9 +211,30 @@ def test_a_lock_and_its_release_are_exported_and_hold(world: World) -> None:
     assert report.absence.answer is Answer.LOCK
 
 
-def test_no_lock_was_accepted_on_the_day_before(world: World) -> None:
-    day_us = 86_400 * SECOND_US
-    report = world.report(NOW_US - 2 * day_us, NOW_US - day_us)
+def test_answers_that_begin_after_the_day_do_not_tell_whether_a_lock_was_accepted_in_it(world: World) -> None:
+    report = world.report(NOW_US - 2 * DAY_US, NOW_US - DAY_US)
+    assert report.absence is not None
+    assert report.absence.answer is Answer.UNVERIFIABLE
+    assert "an earlier one may be left out" in report.absence.text
+
+
+def test_no_lock_was_accepted_on_a_day_of_which_the_box_says_all_through_that_the_car_was_silent(
+    world: World,
+) -> None:
+    begin_us = NOW_US - 2 * DAY_US
+    chain = world.box.chain(utc_at_mono_0_us=begin_us - 60 * SECOND_US)
+    world.backend.take(chain.next(length_us=30 * SECOND_US), *chain.many(10, length_us=DAY_US // 8))
+    report = world.report(begin_us, NOW_US - DAY_US)
+    assert report.absence is not None
+    assert report.absence.answer is Answer.NO_LOCK
+
+
+def test_no_lock_was_accepted_on_the_day_after(world: World) -> None:
+    begin_us = NOW_US + DAY_US
+    chain = world.box.chain(utc_at_mono_0_us=begin_us + SECOND_US)
+    world.backend.now_us = begin_us + 2 * DAY_US
+    world.backend.take(*chain.many(9, length_us=DAY_US // 8, disposition_head=world.last))
+    report = world.report(begin_us, begin_us + DAY_US)
     assert report.absence is not None
     assert report.absence.answer is Answer.NO_LOCK
 

@@ -31,9 +31,18 @@ from protocol.vectors.orders_story import (
     signer,
     snapshot_fields,
 )
-from protocol.vectors.story import DEVICE, RECEIPT_SIGNER
+from protocol.vectors.story import CHAIN, DEVICE, RECEIPT_SIGNER
 from simulators.loan_system import LoanSystem
-from tests.builders.evidence_orders import BASIS, LOG, SECOND_US, TO_US, Case, Log
+from tests.builders.evidence_orders import (
+    BASIS,
+    FROM_US,
+    LOG,
+    NO_ORDER,
+    SECOND_US,
+    TO_US,
+    Case,
+    Log,
+)
 from tests.builders.ledger import log_signer, witness_signer
 
 EVERY = 1 if os.environ.get("CI") == "true" else 29  # byte of a part
@@ -240,7 +249,8 @@ def test_absence_is_said_when_the_dispositions_have_no_gap_and_none_accepts_a_lo
 
 def test_a_refused_lock_is_no_accepted_one() -> None:
     case = Case(steps=())
-    case.steps, case.last = [], None
+    case.begin_epoch()
+    case.step(case.lock, State.REJECTED, NOW_S - 7_200)
     case.step(case.lock, State.REJECTED, NOW_S)
     case.step(case.unlock, State.DONE, NOW_S + 3_000)
     report = case.verify()
@@ -251,7 +261,7 @@ def test_a_refused_lock_is_no_accepted_one() -> None:
 def test_a_gap_in_the_dispositions_is_never_a_yes() -> None:
     case = Case(is_locked=False)
     case.step(case.unlock, State.DONE, NOW_S + 3_100)
-    parts = [part for part in case.all_parts() if not (part.kind == PartKind.DISPOSITION and part.seq == 1)]
+    parts = [part for part in case.all_parts() if not (part.kind == PartKind.DISPOSITION and part.seq == 2)]
     report = case.verify(parts)
     assert report.verdict is Verdict.UNVERIFIABLE
     assert Code.DISPOSITION_GAP in codes(report)
@@ -280,6 +290,8 @@ def test_a_range_that_leaves_out_what_the_backend_has_is_never_a_yes() -> None:
 
 def test_a_lock_whose_time_nobody_knows_is_never_a_yes() -> None:
     case = Case(steps=())
+    case.begin_epoch()
+    case.step(case.lock, State.REJECTED, NOW_S - 7_200)
     case.step(case.lock, State.ACCEPTED_PENDING, None)
     report = case.verify()
     assert report.absence is not None
@@ -289,7 +301,7 @@ def test_a_lock_whose_time_nobody_knows_is_never_a_yes() -> None:
 
 def test_a_lock_still_in_force_from_before_is_no_absence() -> None:
     case = Case(is_locked=True, steps=())
-    case.steps, case.last = [], None
+    case.begin_epoch()
     for state, at_s in ((State.ACCEPTED_PENDING, NOW_S - 9_000), (State.LOCKED, NOW_S - 8_000)):
         case.step(case.lock, state, at_s)
     report = case.verify()
@@ -314,6 +326,121 @@ def test_what_the_car_says_of_an_order_that_is_not_here_is_unverifiable() -> Non
     report = case.verify(parts)
     assert report.verdict is Verdict.UNVERIFIABLE
     assert Code.ORDER_MISSING in codes(report)
+
+
+OLD, NEW = bytes([1]) * 16, bytes([2]) * 16
+FROM_S, TO_S = FROM_US // SECOND_US, TO_US // SECOND_US
+
+
+def absence(case: Case, **changes: object) -> tuple[Answer, str]:
+    found = case.verify(**changes).absence  # type: ignore[arg-type]
+    assert found is not None
+    return found.answer, found.text
+
+
+def two_epochs(*, begun_s: int | None, last_s: int) -> Case:
+    """A lock in an old epoch before the interval; then the record was lost and another epoch began."""
+    case = Case(steps=())
+    case.epochs.clear()
+    case.begin_epoch(OLD)
+    for state, at_s in ((State.ACCEPTED_PENDING, FROM_S - 9_000), (State.LOCKED, FROM_S - 8_000)):
+        case.step(case.lock, state, at_s)
+    case.begin_epoch(NEW)
+    case.step(NO_ORDER, State.FAULT_RELEASED, begun_s)
+    case.step(case.unlock, State.DONE, last_s)
+    return case
+
+
+@pytest.mark.parametrize("begin_s", [FROM_S, NOW_S + 3_000, TO_S + 3_600])
+def test_an_epoch_that_begins_in_or_after_the_interval_proves_nothing_before_it(begin_s: int) -> None:
+    case = Case(is_locked=False)
+    case.begin_epoch()
+    case.step(case.unlock, State.DONE, begin_s)
+    answer, text = absence(case)
+    assert answer is Answer.UNVERIFIABLE
+    assert "an earlier one may be left out: disposition 1" in text
+
+
+def test_leaving_out_the_epoch_with_the_lock_does_not_make_it_an_absence() -> None:
+    case = two_epochs(begun_s=None, last_s=NOW_S + 3_000)
+    del case.epochs[OLD]
+    answer, text = absence(case)
+    assert (answer, "may be left out" in text) == (Answer.UNVERIFIABLE, True)
+
+
+def test_an_interval_within_one_of_two_epochs_is_answered_by_that_one() -> None:
+    case = two_epochs(begun_s=None, last_s=FROM_S - 60)
+    report = case.verify()
+    assert report.absence is not None
+    assert (report.verdict, report.absence.answer) == (Verdict.VERIFIED, Answer.NO_LOCK)
+    early, early_to = (FROM_S - 9_500) * SECOND_US, (FROM_S - 8_500) * SECOND_US
+    assert absence(case, from_us=early, to_us=early_to)[0] is Answer.LOCK
+
+
+def test_an_interval_over_the_end_of_an_epoch_is_not_answered_and_each_epoch_says_why() -> None:
+    answer, text = absence(two_epochs(begun_s=NOW_S, last_s=NOW_S + 60))
+    assert answer is Answer.UNVERIFIABLE
+    assert f"of epoch {OLD.hex()}, nothing the box signed after it says that disposition 2" in text
+    assert f"of epoch {NEW.hex()}, nothing shows that its epoch was the car's before" in text
+
+
+def test_a_batch_before_the_interval_dates_an_epoch_whose_own_clock_was_unknown() -> None:
+    case = two_epochs(begun_s=None, last_s=NOW_S + 60)
+    first = hashlib.sha256(case.steps[0]).digest()
+    case.batches = [(FROM_US - 9 * SECOND_US, first), (TO_US + SECOND_US, case.last)]
+    assert absence(case)[0] is Answer.NO_LOCK
+    case.batches[0] = (FROM_US, first)
+    assert absence(case)[0] is Answer.UNVERIFIABLE
+
+
+def test_batches_lead_from_no_disposition_to_the_first_epoch_only_without_a_hole() -> None:
+    case = Case(is_locked=False)
+    case.begin_epoch()
+    case.step(case.unlock, State.DONE, NOW_S)
+    middle = (NOW_S + 10) * SECOND_US
+    case.batches = [(FROM_US - 9 * SECOND_US, None), (middle, case.last), (TO_US + SECOND_US, case.last)]
+    assert absence(case)[0] is Answer.NO_LOCK
+    holed = [part for part in case.all_parts() if part.chain != CHAIN or part.seq != 2]
+    assert absence(case, parts=holed)[0] is Answer.UNVERIFIABLE
+    case.batches[0] = (FROM_US, None)
+    assert absence(case)[0] is Answer.UNVERIFIABLE
+
+
+def test_before_the_first_disposition_there_was_no_lock_if_the_box_says_so_all_through() -> None:
+    case = Case(is_locked=False)
+    case.begin_epoch()
+    case.step(case.unlock, State.DONE, TO_S + 3_600)
+    case.batches = [(FROM_US - 9 * SECOND_US, None), (NOW_S * SECOND_US, None), (TO_US + SECOND_US, None)]
+    assert absence(case)[0] is Answer.NO_LOCK
+    for at in range(3):
+        holed = [part for part in case.all_parts() if part.chain != CHAIN or part.seq != at + 1]
+        assert absence(case, parts=holed)[0] is Answer.UNVERIFIABLE
+
+
+def test_a_batch_of_the_interval_that_names_what_is_not_here_is_never_a_yes() -> None:
+    case = Case(is_locked=False)
+    case.batches = [(NOW_S * SECOND_US, bytes(32)), (TO_US + SECOND_US, case.last)]
+    answer, text = absence(case)
+    assert (answer, "names a disposition that is not in the file" in text) == (Answer.UNVERIFIABLE, True)
+
+
+def test_two_epochs_that_speak_in_one_interval_are_never_a_yes() -> None:
+    case = Case(is_locked=False)
+    last = case.last
+    case.begin_epoch(NEW)
+    case.step(case.unlock, State.DONE, NOW_S)
+    case.batches = [(TO_US + SECOND_US, last)]
+    answer, text = absence(case)
+    assert (answer, "may have spoken in the interval too" in text) == (Answer.UNVERIFIABLE, True)
+
+
+def test_a_lock_whose_end_may_lie_before_the_interval_is_neither_yes_nor_no() -> None:
+    case = Case(steps=())
+    case.begin_epoch()
+    for state, at_s in ((State.LOCKED, FROM_S - 900), (State.RELEASED, None)):
+        case.step(case.lock, state, at_s)
+    answer, text = absence(case)
+    assert (answer, "how long disposition 1" in text) == (Answer.UNVERIFIABLE, True)
 
 
 # --- what it rests on, and what cars had then ---
