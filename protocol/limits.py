@@ -715,7 +715,7 @@ KEY_FILE_BYTES_MAX = 4_096
 """Bytes of a private key's file: a P-256 key in PEM takes about 240."""
 
 MCU_ANSWER_S_MAX = 5
-"""Seconds for a microcontroller to say who it is: it says STATUS within one, its slowest signature takes two."""
+"""Seconds for a microcontroller to say who it is: STATUS within one, its slowest signature in two."""
 
 TPM_AUTH_BYTES = 32
 """Random bytes that a key in the TPM asks for: nobody guesses them, and SHA-256 names allow no more."""
