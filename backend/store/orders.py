@@ -16,6 +16,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from backend.domain.order_flow import DRIVEN, Stage
 from backend.store.columns import DEVICE_ID_CHARS, ORG_ID_CHARS, Microseconds, RowId, owned_by_device
 from protocol.orders import OrderType, State
+from protocol.orders_vocabulary import FINAL
 
 
 class Order(SQLModel, table=True):
@@ -228,6 +229,19 @@ def counters_used(session: Session, *, device_id: str) -> Sequence[tuple[int, by
         .limit(64)
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def standing_orders(session: Session, *, device_id: str) -> Sequence[Order]:
+    """Return a vehicle's orders of which its car has said that they stand, and not yet that they are over."""
+    over = [int(state) for state in FINAL]
+    rows = session.exec(
+        select(Order).where(
+            Order.device_id == device_id,
+            col(Order.car_state).is_not(None),
+            col(Order.car_state).not_in(over),
+        )
+    )
+    return list(rows)
 
 
 def refused_releases(session: Session, *, device_id: str, requested_by: str) -> Sequence[tuple[bytes, int]]:

@@ -44,7 +44,7 @@ from backend.store.mcus import (
 from backend.store.order_outbox import (
     drop_outgoing,
 )
-from backend.store.orders import Order, locate_order
+from backend.store.orders import Order, locate_order, standing_orders
 from backend.usecases.ask_challenge import SUBJECT as CHALLENGE_SUBJECT
 from backend.usecases.disposition_receipts import disposition_receipt
 from backend.usecases.go_requests import take_go_request
@@ -240,6 +240,11 @@ class AnswerGroup:
         if is_known_epoch(session, mcu_id=mcu.mcu_id, epoch=epoch):
             return False
         forget_car(session, mcu)
+        for order in standing_orders(session, device_id=mcu.device_id):
+            # What the car said in an epoch that is over says nothing about it now: UNKNOWN, never "locked".
+            order.car_state = None
+            settle_slot(order)
+            session.add(order)
         mcu.epoch, mcu.updated_us = epoch, self.now_us
         session.add(mcu)
         note_epoch(session, mcu=mcu, epoch=epoch, at_us=self.now_us)

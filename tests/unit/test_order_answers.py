@@ -7,13 +7,15 @@ import pytest
 
 from protocol.authority_bundle import AuthorityQuestion, decode_bundle, encode_authority_question
 from protocol.envelope import Kind
-from protocol.orders import OrderType, sign_document
+from protocol.orders import Code, OrderType, State, sign_document
+from protocol.orders_payload import read_order
 from protocol.receipts import Receipt, RefusalCode, Stream, open_receipt
 from protocol.topics import Down, Up, down_topic
 from protocol.vectors.keys import published_signer
 from protocol.vectors.orders_good import disposition_fields
 from protocol.vectors.orders_story import EPOCH, MCU, digest, documents
-from tests.builders.orders_backend import OrderWorld
+from protocol.vectors.story import fixed_bytes
+from tests.builders.orders_backend import FakeCar, OrderWorld
 
 pytestmark = pytest.mark.usefixtures("both_databases")
 
@@ -150,3 +152,17 @@ def test_a_token_that_the_gate_refused_is_asked_for_again_when_the_car_asks_agai
     world.hears(Up.REQUEST, asked)
     world.drive()
     assert world.dispatch()["sent_go"] == 1
+
+
+def test_an_order_of_an_epoch_that_is_over_is_unknown_and_never_locked(world: OrderWorld) -> None:
+    lock = world.locked()
+    for state in (State.ACCEPTED_PENDING, State.LOCKED):
+        world.hears(Up.DISPOSITION, world.car.says(lock, int(state)))
+    cmd_id = read_order(lock)[0][2].hex()
+    assert world.order(cmd_id)["reported_state"] == "LOCKED"
+    fresh = FakeCar(epoch=fixed_bytes("another epoch"))
+    nothing = {"key_3": bytes(16), "key_4": bytes(32)}
+    lost = fresh.says(None, int(State.FAULT_RELEASED), int(Code.MONITOR_ONLY), **nothing)
+    world.hears(Up.DISPOSITION, lost)
+    assert world.command()["reported_state"] == "FAULT_RELEASED"
+    assert world.order(cmd_id)["reported_state"] == "UNKNOWN"
