@@ -25,6 +25,10 @@ from protocol.errors import ProtocolError
 from protocol.limits import ORDER_BYTES_MAX
 from protocol.orders import State
 
+_NO_ORDER: Final = bytes(16)
+"""cmd_id of what a car says by itself."""
+_HOLDS: Final = frozenset({State.LOCKED, State.OVERRIDDEN})
+_ENDS: Final = frozenset({State.CANCELLED, State.EXPIRED, State.SUPERSEDED})
 MODES: Final = ("COMMISSIONING", "ACTIVE", "MONITOR")
 ACTIVE: Final = 1
 _SAYS_NOTHING: Final = frozenset({State.NONE, State.RECEIVED, State.REJECTED, State.DONE})
@@ -77,8 +81,25 @@ class Word:
         return None
 
     def last_of_lock(self) -> Disposition | None:
-        """Return the newest disposition that says how the car stands; None while none does."""
-        return next((one for one in reversed(self.dispositions) if one.state not in _SAYS_NOTHING), None)
+        """Return the newest disposition that says how the car stands; None while none does.
+
+        A RENEW or a WARN beside a lock has states of its own: while a lock stands, only its own words and a
+        fault that names no order say anything about the car.
+        """
+        telling = [one for one in self.dispositions if one.state not in _SAYS_NOTHING]
+        held = next((one for one in reversed(telling) if one.state in _HOLDS), None)
+        if held is not None:
+            after = [
+                one
+                for one in telling
+                if one.sequence > held.sequence and one.cmd_id in (held.cmd_id, _NO_ORDER)
+            ]
+            if not after:
+                return held
+            # What ends without ever having held the starter leaves the car as it was.
+            later = [one for one in telling if one.sequence > after[-1].sequence and one.state not in _ENDS]
+            return later[-1] if later else after[-1]
+        return telling[-1] if telling else None
 
 
 def read_challenge(document: bytes, car: Car) -> Challenge:
@@ -135,6 +156,9 @@ def compare_command(command: Json, car: Car, challenge: Challenge | None, lender
 def read_dispositions(documents: Iterable[bytes], car: Car) -> Word:
     """Read a car's dispositions; its newest epoch is the one with the latest word by the car's own clock.
 
+    A car that has lost its record does not know the time when it says so: between two epochs of which one has
+    no time, the one that arrived later is the newer.
+
     Args:
         documents: verbatim, as they arrived.
         car: pinned.
@@ -153,7 +177,9 @@ def read_dispositions(documents: Iterable[bytes], car: Car) -> Word:
         if epochs.setdefault(one.epoch, {}).setdefault(one.sequence, one).digest != one.digest:
             raise RefusesError(f"the car's disposition {one.sequence} exists twice, with different content")
     chains = [tuple(found[number] for number in sorted(found)) for found in epochs.values()]
-    chain = max(reversed(chains), key=lambda each: each[-1].latest_s or 0, default=())
+    chain: tuple[Disposition, ...] = ()
+    for each in chains:
+        chain = each if not chain or not _is_earlier(each, chain) else chain
     neighbours = [(one, two) for one, two in pairwise(chain) if two.sequence == one.sequence + 1]
     missing = (chain[-1].sequence - chain[0].sequence + 1 - len(chain)) if chain else 0
     return Word(
@@ -162,6 +188,12 @@ def read_dispositions(documents: Iterable[bytes], car: Car) -> Word:
         is_broken=not all(follows(later, earlier) for earlier, later in neighbours),
         digests=frozenset(one.digest for each in chains for one in each),
     )
+
+
+def _is_earlier(chain: tuple[Disposition, ...], other: tuple[Disposition, ...]) -> bool:
+    """Return whether both chains have times, and all of one lie before the other's latest."""
+    ours, theirs = ([one.latest_s for one in each if one.latest_s is not None] for each in (chain, other))
+    return bool(ours and theirs) and max(ours) < max(theirs)
 
 
 def _only(car: Car) -> Any:  # noqa: ANN401  # a KeyLookup with one key
