@@ -25,6 +25,8 @@ from backend.errors import BackendError, RefusedError, SettingsError
 from backend.gate.app import create_gate_app, read_status
 from backend.gate.asking import BadRequestError
 from backend.gate.clock_watch import SystemClock
+from backend.gate.escrow_cli import app as escrow_app
+from backend.gate.escrow_cli import codes_of
 from backend.gate.events import Event
 from backend.gate.gate import Gate
 from backend.gate.home import (
@@ -73,6 +75,10 @@ app = typer.Typer(
 )
 pack_app = typer.Typer(no_args_is_help=True, help="Jurisdiction packs: check, sign.")
 app.add_typer(pack_app, name="pack")
+app.add_typer(escrow_app, name="escrow")
+app.command(
+    "codes", epilog="Example: tbox backend gate codes --mcu 7f3a… --episode 00112233445566778899aabbccddeeff"
+)(codes_of)
 
 
 @app.command(epilog="Example: tbox backend gate init --home /srv/gate")

@@ -46,6 +46,8 @@ class Event(StrEnum):
     BIND_REFUSED = "bind refused"
     COMMISSIONING_TAKEN = "commissioning taken"
     COMMISSIONING_ENDED = "commissioning ended"
+    ESCROW_KEPT = "escrow kept"
+    CODES_COMPUTED = "codes computed"
 
     @property
     def counter(self) -> str:
