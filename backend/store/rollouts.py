@@ -41,6 +41,7 @@ class RolloutTurn(SQLModel, table=True):
     __tablename__ = "rollout_turn"
 
     turn_no: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    org_id: str = Field(max_length=ORG_ID_CHARS)
     rollout_id: str = Field(max_length=_ID_CHARS, foreign_key="rollout.rollout_id", index=True)
     event: str = Field(max_length=16)
     reason: str | None = Field(default=None, max_length=200)

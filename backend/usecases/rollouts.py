@@ -299,6 +299,13 @@ def _turn(
     assert after is not None, "asked before"
     rollout.state = after
     session.add(
-        RolloutTurn(rollout_id=rollout.rollout_id, event=event, reason=reason, key_id=by, at_us=now_us)
+        RolloutTurn(
+            org_id=rollout.org_id,
+            rollout_id=rollout.rollout_id,
+            event=event,
+            reason=reason,
+            key_id=by,
+            at_us=now_us,
+        )
     )
     session.flush()

@@ -10,8 +10,8 @@ from protocol.vectors.keys import published_scalar
 from tests.builders.mcu import FIRMWARE, Box
 from tests.builders.micropython import run_cpython, run_micropython
 
-LIFE_HEAP_KB = 256
-"""64-bit words and 156 KB of code in the heap; it dies in 240: see ADR 0042."""
+LIFE_HEAP_KB = 288
+"""64-bit words and the code in the heap; 256 was enough in most runs, and once not: see ADR 0042."""
 
 # Reads the folder that it imports from, the folder of its flash, the scalar of D1, then a step of the script
 # a line; prints kind and SHA-256 of everything sent.

@@ -34,6 +34,7 @@ def upgrade() -> None:
     op.create_table(
         "rollout_turn",
         sa.Column("turn_no", ROW_ID, nullable=False),
+        sa.Column("org_id", ORG, nullable=False),
         sa.Column("rollout_id", ID, nullable=False),
         sa.Column("event", sa.String(16), nullable=False),
         sa.Column("reason", sa.String(200)),
