@@ -13,7 +13,7 @@ Example:
     door = CarDoor(path, ask=driver.feed)
     door.answer(answer)      # what the engine said
 
-Source: SPEC §18 (link kinds 2 and 11).
+Source: SPEC §20.5.
 """
 
 from __future__ import annotations
